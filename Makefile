@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+# One non-recursive Makefile; everything built lands in $(B). `make help` lists the targets.
+
+MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+# V=1 shows the commands; SAN=1 builds with ASan and UBSan in a folder of its own.
+Q := $(if $(V),,@)
+B := build$(if $(SAN),/san)$(if $(CROSS),/$(patsubst %-,%,$(CROSS)))
+say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2:$(B)/%=%))
+
+CC := $(CROSS)gcc
+AR := $(CROSS)ar
+CLANG ?= clang
+BPFTOOL ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
+ARCH ?= $(if $(findstring aarch64,$(CROSS)),arm64,$(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m))))
+
+# The rooms of user/, in the order data flows.
+ROOMS := core config ring stream proto span redact trace export discover probe api cli
+
+LIBS := libbpf libelf libprotobuf-c libxxhash yaml-0.1 libcurl libmicrohttpd jansson zlib
+CFLAGS ?= -O2 -g
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(if $(CI),-Werror)
+SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+comma := ,
+INC := -Iinclude -Iuser -I$(B)/gen
+UCFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) $(INC) -pthread
+VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
+LDLIBS := -lbpf -lelf -lz -lprotobuf-c -lxxhash -lyaml -lcurl -lmicrohttpd -ljansson -lm -pthread
+
+# ---- kernel side: small objects, linked to one, one skeleton -------------------------------
+
+BPF_SRC := $(wildcard bpf/*.bpf.c)
+BPF_OBJ := $(BPF_SRC:bpf/%.bpf.c=$(B)/bpf/%.bpf.o)
+BPF_CFLAGS := -target bpf -D__TARGET_ARCH_$(ARCH) -O2 -g -Wall -Wno-unused-function \
+	-Iinclude -Ivmlinux -Ibpf -mcpu=v2
+
+$(B)/bpf/%.bpf.o: bpf/%.bpf.c Makefile
+	@mkdir -p $(@D)
+	$(call say,BPF,$@)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/telltale.bpf.o: $(BPF_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(BPFTOOL) gen object $@ $^
+
+$(B)/gen/telltale.skel.h: $(B)/telltale.bpf.o
+	@mkdir -p $(@D)
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name telltale_bpf >$@
+
+# ---- user side: one archive a room ---------------------------------------------------------
+
+PROTOS := $(wildcard user/export/*.proto)
+PROTO_C := $(PROTOS:user/export/%.proto=$(B)/gen/%.pb-c.c)
+PROTO_O := $(PROTO_C:%.c=%.o)
+
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: user/export/%.proto
+	@mkdir -p $(@D)
+	$(call say,PROTOC,$@)
+	$(Q)protoc-c --proto_path=user/export --c_out=$(B)/gen $<
+
+$(B)/gen/%.pb-c.o: $(B)/gen/%.pb-c.c
+	$(call say,CC,$@)
+	$(Q)$(CC) $(UCFLAGS) -c $< -o $@
+
+$(B)/user/%.o: user/%.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(UCFLAGS) -DTELLTALE_VERSION='"$(VERSION)"' -MMD -MP -c $< -o $@
+
+# what must be generated before a room compiles
+$(B)/user/probe/%.o: | $(B)/gen/telltale.skel.h
+$(B)/user/export/%.o: | $(PROTO_C)
+
+room_obj = $(patsubst user/%.c,$(B)/user/%.o,$(wildcard user/$(1)/*.c))
+define room_rules
+$(B)/lib/$(1).a: $(call room_obj,$(1)) $(if $(filter export,$(1)),$(PROTO_O))
+	@mkdir -p $$(@D)
+	$$(call say,AR,$$@)
+	$(Q)rm -f $$@ && $(AR) rcs $$@ $$^
+endef
+$(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
+ROOM_LIBS := $(ROOMS:%=$(B)/lib/%.a)
+
+$(B)/telltale: $(B)/user/main.o $(ROOM_LIBS)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(UCFLAGS) -o $@ $< -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(LDLIBS)
+
+all: $(B)/telltale ## build the program
+
+# ---- tests ----------------------------------------------------------------------------------
+
+# A room's unit tests link the room and what it builds on, so that each stands alone.
+LINK_core := core
+LINK_config := config core
+LINK_ring := ring core
+LINK_stream := stream ring core
+LINK_span := span proto stream ring core
+LINK_proto := proto span stream ring core
+LINK_redact := redact span core
+LINK_trace := trace span core
+LINK_export := export span core
+LINK_discover := discover ring core
+LINK_probe := probe ring core
+LINK_api := api trace span core
+LINK_cli := $(filter-out probe,$(ROOMS))
+
+UNIT_SRC := $(wildcard tests/unit/*/*_test.c)
+UNIT_BIN := $(UNIT_SRC:tests/%.c=$(B)/tests/%)
+define unit_rules
+$(B)/tests/unit/$(1)/%: tests/unit/$(1)/%.c $(LINK_$(1):%=$(B)/lib/%.a)
+	@mkdir -p $$(@D)
+	$$(call say,TEST,$$@)
+	$(Q)$(CC) $(UCFLAGS) -Itests -MMD -MP -o $$@ $$< -Wl,--start-group $(LINK_$(1):%=$(B)/lib/%.a) -Wl,--end-group -lcmocka $(LDLIBS)
+endef
+$(foreach r,$(ROOMS),$(eval $(call unit_rules,$(r))))
+
+unit-build: $(UNIT_BIN)
+
+# `make unit` or `make unit ROOM=proto`
+unit: $(if $(ROOM),$(filter $(B)/tests/unit/$(ROOM)/%,$(UNIT_BIN)),$(UNIT_BIN)) ## build and run the unit tests
+	$(Q)fail=0; for t in $^; do $$t || fail=1; done; exit $$fail
+
+clean: ## remove what was built
+	rm -rf $(B)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+.PHONY: all unit unit-build clean help

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Bump allocation in a chain of blocks. */
+#include "core/arena.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BLOCK_MIN 1024
+#define BLOCK_MAX (64 * 1024)
+
+struct block {
+	struct block *next;
+	size_t used;
+	size_t size; /* of data */
+	_Alignas(8) char data[];
+};
+
+struct arena {
+	struct block *head; /* the one being filled */
+	size_t held;
+	size_t cap;
+};
+
+struct arena *arena_new(size_t cap)
+{
+	struct arena *a = calloc(1, sizeof(*a));
+
+	if (a)
+		a->cap = cap;
+	return a;
+}
+
+static void free_blocks(struct block *b)
+{
+	while (b) {
+		struct block *next = b->next;
+		free(b);
+		b = next;
+	}
+}
+
+void arena_free(struct arena *a)
+{
+	if (!a)
+		return;
+	free_blocks(a->head);
+	free(a);
+}
+
+static struct block *add_block(struct arena *a, size_t need)
+{
+	size_t size = a->head ? MIN(a->head->size * 2, (size_t)BLOCK_MAX) : BLOCK_MIN;
+	struct block *b;
+
+	size = MAX(size, need);
+	if (a->cap && a->held + size > a->cap)
+		size = need;
+	if (a->cap && a->held + size > a->cap)
+		return NULL;
+	b = malloc(sizeof(*b) + size);
+	if (!b)
+		return NULL;
+	b->next = a->head;
+	b->used = 0;
+	b->size = size;
+	a->head = b;
+	a->held += size;
+	return b;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+	size_t need = (size + 7) & ~(size_t)7;
+	struct block *b = a->head;
+	void *p;
+
+	if (need < size)
+		return NULL;
+	if (!b || b->size - b->used < need) {
+		b = add_block(a, need);
+		if (!b)
+			return NULL;
+	}
+	p = b->data + b->used;
+	b->used += need;
+	return memset(p, 0, need);
+}
+
+struct str arena_str(struct arena *a, struct str s)
+{
+	char *p = arena_alloc(a, s.len + 1);
+
+	if (!p)
+		return (struct str){ NULL, 0 };
+	if (s.len)
+		memcpy(p, s.p, s.len);
+	return (struct str){ p, s.len };
+}
+
+struct str arena_printf(struct arena *a, const char *fmt, ...)
+{
+	va_list ap;
+	char *p;
+	int len;
+
+	va_start(ap, fmt);
+	len = vsnprintf(NULL, 0, fmt, ap);
+	va_end(ap);
+	p = len < 0 ? NULL : arena_alloc(a, (size_t)len + 1);
+	if (!p)
+		return (struct str){ NULL, 0 };
+	va_start(ap, fmt);
+	vsnprintf(p, (size_t)len + 1, fmt, ap);
+	va_end(ap);
+	return (struct str){ p, (size_t)len };
+}
+
+void arena_reset(struct arena *a)
+{
+	struct block *first = a->head;
+
+	if (!first)
+		return;
+	while (first->next) {
+		struct block *next = first->next;
+		a->held -= first->size;
+		free(first);
+		first = next;
+	}
+	first->used = 0;
+	a->head = first;
+}
+
+size_t arena_size(const struct arena *a)
+{
+	return a->held;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Spans to traces. A trace is complete when its root has ended and nothing more of it came for
+ * cfg.quiet_ns, or when its oldest span has waited cfg.max_wait_ns. Late spans make a further
+ * trace of the same id, marked 'late'.
+ *
+ * Full: past cfg.max_bytes the oldest trace is pushed early, marked incomplete, and counted.
+ */
+#ifndef TRACE_TRACE_H
+#define TRACE_TRACE_H
+
+#include "span/span.h"
+
+struct trace {
+	struct trace_id id;
+	struct span *
+		*spans; /* by start time; a parent is before its children where times are equal */
+	uint32_t span_cnt;
+	int32_t root; /* index of the span without a parent (or whose parent is elsewhere); -1: none
+		       */
+	bool complete;
+	bool late;
+};
+
+/* Borrowed for the call. */
+struct trace_sink {
+	void *ctx;
+	void (*push)(void *ctx, const struct trace *t);
+};
+
+struct assemble_cfg {
+	uint64_t quiet_ns;    /* default 300 ms */
+	uint64_t max_wait_ns; /* default 5 s */
+	size_t max_bytes;     /* default 32 MiB */
+};
+
+struct assemble;
+struct assemble *assemble_new(const struct assemble_cfg *cfg, struct trace_sink out);
+void assemble_push(struct assemble *a, const struct span *s);
+/* now_ns: the clock that also drives the chain (monotonic, or record time on replay). */
+void assemble_tick(struct assemble *a, uint64_t now_ns);
+void assemble_flush(struct assemble *a);
+void assemble_free(struct assemble *a);
+
+/* The newest traces, in memory, oldest out first; until there is a store. Thread-safe. */
+struct recent;
+struct recent *recent_new(size_t max_bytes);
+void recent_push(struct recent *r, const struct trace *t); /* copies */
+/* Newest first, at most limit; borrowed for the call, under the room's lock. */
+void recent_each(struct recent *r, uint32_t limit, void (*visit)(void *ctx, const struct trace *t),
+		 void *ctx);
+void recent_free(struct recent *r);
+
+#endif
