@@ -23,8 +23,8 @@ ROOMS := core config ring stream proto span redact trace export discover probe a
 LIBS := libbpf libelf libprotobuf-c libxxhash yaml-0.1 libcurl libmicrohttpd jansson zlib
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(if $(CI),-Werror)
-SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 comma := ,
+SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 INC := -Iinclude -Iuser -I$(B)/gen
 UCFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) $(INC) -pthread
 VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),unknown)

@@ -94,10 +94,12 @@ void gate_free(struct gate *g);
 
 /*
  * Recording. The file begins with an 16-byte head (magic "telltale", version, byte order), then
- * records as they came, each padded to 8 bytes. Mode 0600: it holds payload.
+ * records as they came, each padded to 8 bytes. Mode 0600: it holds payload. Written out when
+ * 256 KiB are pending and at each EVENT_TICK.
  */
 struct recorder;
-/* 0 or -errno (-EEXIST never: an existing regular file is replaced). */
+/* 0 or -errno: an existing regular file is replaced, a link to one is refused (-ELOOP), a pipe or
+ * device is written to as it is. */
 int recorder_open(const char *path, struct recorder **ret_recorder);
 /* 0 or -errno; after the first error the recorder writes no more and returns it again. */
 int recorder_write(struct recorder *r, const struct event_hdr *rec);
@@ -106,7 +108,8 @@ int recorder_close(struct recorder *r);
 
 /*
  * Reads a recording and pushes its records into the gate. 0, -errno of the file, or -EBADMSG when
- * it is no recording or is cut short; *ret_offset is where (may be NULL). Needs no privilege.
+ * it is no recording or is cut short; *ret_offset (may be NULL) is the offset of the first byte
+ * that could not be used, the file's size after 0. Needs no privilege.
  */
 int replay_file(const char *path, struct gate *g, uint64_t *ret_offset);
 
