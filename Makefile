@@ -8,10 +8,11 @@ MAKEFLAGS += --no-builtin-rules
 
 # V=1 shows the commands; SAN=1 builds with ASan and UBSan in a folder of its own.
 Q := $(if $(V),,@)
-B := build$(if $(SAN),/san)$(if $(CROSS),/$(patsubst %-,%,$(CROSS)))
+# FUZZ=1 builds with clang's fuzzer besides; CROSS=aarch64-linux-gnu- for another machine.
+B := build$(if $(SAN),/san)$(if $(FUZZ),/fuzz)$(if $(CROSS),/$(patsubst %-,%,$(CROSS)))
 say = $(if $(V),,@printf '  %-8s %s\n' $(1) $(2:$(B)/%=%))
 
-CC := $(CROSS)gcc
+CC := $(if $(FUZZ),clang,$(CROSS)gcc)
 AR := $(CROSS)ar
 CLANG ?= clang
 BPFTOOL ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
@@ -24,8 +25,9 @@ LIBS := libbpf libelf libprotobuf-c libxxhash yaml-0.1 libcurl libmicrohttpd jan
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(if $(CI),-Werror)
 comma := ,
-SANFLAGS := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-INC := -Iinclude -Iuser -I$(B)/gen
+SANFLAGS := $(if $(SAN)$(FUZZ),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
+	$(if $(FUZZ),-fsanitize=fuzzer-no-link)
+INC := -Iinclude -Iuser -I$(B)/gen $(if $(CROSS),-idirafter /usr/include -idirafter /usr/include/$(shell uname -m)-linux-gnu)
 UCFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) $(INC) -pthread
 VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
 LDLIBS := -lbpf -lelf -lz -lprotobuf-c -lxxhash -lyaml -lcurl -lmicrohttpd -ljansson -lm -pthread
@@ -91,6 +93,9 @@ $(B)/telltale: $(B)/user/main.o $(ROOM_LIBS)
 
 all: $(B)/telltale ## build the program
 
+# everything up to the linker, for a machine whose libraries are not here
+objects: $(BPF_OBJ) $(patsubst user/%.c,$(B)/user/%.o,$(wildcard user/*.c user/*/*.c)) $(PROTO_O)
+
 # ---- tests ----------------------------------------------------------------------------------
 
 # A room's unit tests link the room and what it builds on, so that each stands alone.
@@ -124,6 +129,35 @@ unit-build: $(UNIT_BIN)
 unit: $(if $(ROOM),$(filter $(B)/tests/unit/$(ROOM)/%,$(UNIT_BIN)),$(UNIT_BIN)) ## build and run the unit tests
 	$(Q)fail=0; for t in $^; do $$t || fail=1; done; exit $$fail
 
+# fuzz targets: tests/fuzz/NAME_fuzz.c, linked with the rooms that parse
+LINK_fuzz := redact export trace span proto stream ring config core
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/*_fuzz.c))
+$(B)/tests/%_fuzz: tests/fuzz/%_fuzz.c $(LINK_fuzz:%=$(B)/lib/%.a)
+	@mkdir -p $(@D)
+	$(call say,FUZZ,$@)
+	$(Q)$(CC) $(UCFLAGS) -fsanitize=fuzzer -Itests -MMD -MP -o $@ $< -Wl,--start-group $(LINK_fuzz:%=$(B)/lib/%.a) -Wl,--end-group $(LDLIBS)
+fuzz-build: $(FUZZ_BIN)
+
+FORMAT_SRC = $(wildcard bpf/*.[ch] include/*.h user/*.[ch] user/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
+check-format: ## is the source formatted as .clang-format says?
+	$(Q)clang-format --dry-run -Werror --ferror-limit=0 $(FORMAT_SRC)
+format: ## format the source
+	$(Q)clang-format -i $(FORMAT_SRC)
+
+deps: ## install missing Debian packages (needs root when there are any)
+	$(Q)tests/deps.sh test
+
+# the README's two commands; as root they install what is missing first
+test: ## build and run every test; STAGE=unit runs one stage
+	$(Q)if [ "$$(id -u)" = 0 ]; then tests/deps.sh test; fi
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)tests/run $(STAGE)
+
+run: ## build, then run the agent on this machine (root)
+	$(Q)if [ "$$(id -u)" = 0 ]; then tests/deps.sh build; fi
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(B)/telltale run
+
 clean: ## remove what was built
 	rm -rf $(B)
 
@@ -131,4 +165,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all unit unit-build clean help
+.PHONY: all objects unit unit-build fuzz-build check-format format deps test run clean help
