@@ -6,6 +6,11 @@
  * per connection; gives chunks: runs of bytes that touch each other without overlap, either data
  * or a gap of known length. What a record says about the other direction (its end and time)
  * becomes a gap there when those bytes were never seen. Repeated and overlapping bytes are cut.
+ * A CHUNK_EOF comes once a direction; what is told of it later is dropped and counted.
+ *
+ * The books count records, in = out + dropped; chunks, gap bytes and connections are figures beside
+ * them. TLS plaintext takes addresses, role, times and owner from its carrier where its own record
+ * has none, and is closed a second after its carrier unless its own end comes first.
  *
  * Full: at most cfg.max_conns connections; past that the one idle longest is closed and counted.
  * A record of an unknown connection (its EVENT_CONN was lost) makes one with what is known.
