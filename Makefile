@@ -34,7 +34,8 @@ LDLIBS := -lbpf -lelf -lz -lprotobuf-c -lxxhash -lyaml -lcurl -lmicrohttpd -ljan
 
 # ---- kernel side: small objects, linked to one, one skeleton -------------------------------
 
-BPF_SRC := $(wildcard bpf/*.bpf.c)
+# maps.bpf.c first: the linker of libbpf 1.1 loses the offset of a map whose extern it saw first
+BPF_SRC := bpf/maps.bpf.c $(filter-out bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c))
 BPF_OBJ := $(BPF_SRC:bpf/%.bpf.c=$(B)/bpf/%.bpf.o)
 BPF_CFLAGS := -target bpf -D__TARGET_ARCH_$(ARCH) -O2 -g -Wall -Wno-unused-function \
 	-Iinclude -Ivmlinux -Ibpf -mcpu=v2

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Writing records: reserve, submit without wake-up, count what did not fit. */
+#ifndef BPF_EMIT_H
+#define BPF_EMIT_H
+
+#include "maps.bpf.h"
+
+static __always_inline struct stats *stats_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&stats, &zero);
+}
+
+static __always_inline void count_drop(enum kernel_drop why)
+{
+	struct stats *s = stats_get();
+
+	if (s)
+		s->drops[why]++;
+}
+
+static __always_inline void count(enum kernel_count what, __s64 n)
+{
+	struct stats *s = stats_get();
+
+	if (s)
+		s->counts[what] += n;
+}
+
+/* Counts a record that was tried, got room or not. */
+static __always_inline void count_record(bool submitted)
+{
+	struct stats *s = stats_get();
+
+	if (!s)
+		return;
+	s->counts[COUNT_records]++;
+	if (submitted)
+		s->counts[COUNT_submitted]++;
+	else
+		s->drops[DROP_ring_full]++;
+}
+
+/* Room for a record of a constant size, or NULL and counted. */
+#define emit_reserve(size)                                          \
+	({                                                          \
+		void *r_ = bpf_ringbuf_reserve(&events, (size), 0); \
+		count_record(r_ != NULL);                           \
+		r_;                                                 \
+	})
+
+static __always_inline void emit_header(struct event_hdr *h, __u16 kind, __u32 size, __u64 now,
+					__u32 tgid)
+{
+	h->ts_ns = now;
+	h->tgid = tgid;
+	h->kind = kind;
+	h->size = size;
+}
+
+/* A wake-up per record costs more than everything else: the reader comes by timer. */
+static __always_inline void emit_submit(void *rec)
+{
+	__u64 flags = BPF_RB_NO_WAKEUP;
+
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > wake_bytes)
+		flags = BPF_RB_FORCE_WAKEUP;
+	bpf_ringbuf_submit(rec, flags);
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Payload into records. */
+#include "io.bpf.h"
+
+__noinline __u32 io_gather(__u32 slot, __u64 skip, __u32 want)
+{
+	struct scratch *s = scratch_get(slot);
+	__u32 filled = 0;
+	struct {
+		__u64 base, len;
+	} seg;
+
+	if (!s)
+		return 0;
+	for (__u32 i = 0; i < IOVEC_MAX; i++) {
+		__u64 len;
+
+		if (i >= s->io.segs || filled >= want)
+			break;
+		if (bpf_probe_read_user(&seg, sizeof(seg), (void *)(s->io.base + i * sizeof(seg))))
+			break;
+		if (skip >= seg.len) {
+			skip -= seg.len;
+			continue;
+		}
+		len = seg.len - skip;
+		if (len > want - filled)
+			len = want - filled;
+		if (len > PAYLOAD_MAX)
+			break;
+		if (bpf_probe_read_user(&s->bytes[filled & (PAYLOAD_MAX - 1)], len,
+					(void *)(seg.base + skip)))
+			break;
+		filled += len;
+		skip = 0;
+	}
+	return filled;
+}
+
+/* A data record of one size class with n bytes (at most size) of payload, from user memory or from
+ * the scratch that io_gather() filled. */
+#define DATA_CLASS(size)                                                                       \
+	do {                                                                                   \
+		e = emit_reserve(sizeof(*e) + (size));                                         \
+		if (!e)                                                                        \
+			break;                                                                 \
+		asm volatile("" : "+r"(n)); /* keep the bound where the verifier sees it */    \
+		if (n > (size))                                                                \
+			n = (size);                                                            \
+		if (gathered)                                                                  \
+			err = bpf_probe_read_kernel(e->payload, n, s->bytes);                  \
+		else                                                                           \
+			err = bpf_probe_read_user(e->payload, n, (void *)(s->io.base + skip)); \
+	} while (0)
+
+__noinline int io_emit(__u32 slot, __u64 skip, __u32 want, __u64 pos)
+{
+	struct scratch *s = scratch_get(slot);
+	struct event_data *e = NULL;
+	bool gathered = false;
+	__u64 n = want; /* 64 bits, so that its bound survives */
+	__u8 flags;
+	long err = 0;
+
+	if (!s)
+		return 0;
+	if (s->io.source == IO_IOVEC) {
+		n = io_gather(slot, skip, want);
+		gathered = true;
+	}
+	if (n <= PAYLOAD_TINY)
+		DATA_CLASS(PAYLOAD_TINY);
+	else if (n <= PAYLOAD_SMALL)
+		DATA_CLASS(PAYLOAD_SMALL);
+	else if (n <= PAYLOAD_LARGE)
+		DATA_CLASS(PAYLOAD_LARGE);
+	else
+		DATA_CLASS(PAYLOAD_MAX);
+	if (!e)
+		return 0;
+	if (err) {
+		n = 0;
+		count_drop(DROP_fault);
+	}
+	flags = s->io.flags;
+	if (n < want)
+		flags |= DATA_F_FAULT;
+	emit_header(&e->h, EVENT_DATA, sizeof(*e) + n, bpf_ktime_get_ns(),
+		    bpf_get_current_pid_tgid() >> 32);
+	e->conn = s->io.conn;
+	e->pos = pos;
+	e->other_pos = s->io.other_pos;
+	e->other_ns = s->io.other_ns;
+	e->len = want;
+	e->cap = n;
+	e->dir = s->io.dir;
+	e->flags = flags;
+	thread_evidence(&e->thread, thread_get(false));
+	emit_submit(e);
+	return 0;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The only definition of maps and knobs, and the licence the kernel asks for. */
+#define MAPS_DEFINE
+#include "maps.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+const volatile __u32 self_tgid = 0;
+const volatile __u32 capture_bytes = CAPTURE_DEFAULT;
+const volatile __u32 wake_bytes = 2 * 1024 * 1024;
+const volatile bool filter_on = false;
+const volatile bool filter_ports_on = false;
+const volatile bool filter_cgroups_on = false;
+const volatile __u32 filter_glob_cnt = 0;
+const volatile bool have_sk_storage = false;
+const volatile bool have_task_storage = false;
+const volatile bool have_task_pt_regs = false;
+const volatile bool have_sock_from_file = false;
+const volatile bool tcp_recvmsg_has_nonblock = false;
+const volatile __u64 socket_file_ops = 0;

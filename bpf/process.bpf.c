@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Processes begin, change and end; threads wait. */
+#include "task.bpf.h"
+
+/* Waits that end an event loop's turn. Waiting for one descriptor is a blocking program's way to
+ * wait for its own answer, so it ends nothing. */
+static __always_inline bool ends_turn(const struct call *call)
+{
+	switch (call->nr) {
+	case NR_epoll_wait:
+	case NR_epoll_pwait:
+	case NR_epoll_pwait2:
+	case NR_io_uring_enter:
+	case NR_select:
+	case NR_pselect6: return true;
+	case NR_poll:
+	case NR_ppoll: return call->arg2 > 1;
+	default: return false;
+	}
+}
+
+static __always_inline bool task_blocks(struct task_struct *task)
+{
+	if (bpf_core_field_exists(task->__state))
+		return BPF_CORE_READ(task, __state) != 0;
+	return BPF_CORE_READ((struct task_struct___v5_13 *)task, state) != 0;
+}
+
+SEC("?tp_btf/sched_switch")
+int BPF_PROG(thread_switch, bool preempt, struct task_struct *prev)
+{
+	struct thread_state *t = thread_get(false);
+	struct call call;
+
+	if (!t || preempt || !task_blocks(prev))
+		return 0;
+	call_current(&call);
+	if (ends_turn(&call))
+		t->turn++;
+	return 0;
+}
+
+SEC("?tp_btf/sched_process_fork")
+int BPF_PROG(proc_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 tgid = parent->tgid, pid = child->tgid;
+	struct event_fork *e;
+
+	if (child->pid != child->tgid || !proc_selected(tgid))
+		return 0;
+	if (filter_on) {
+		struct proc_state inherited = { .selected = 1, .inherited = 1 };
+
+		if (bpf_map_update_elem(&procs, &pid, &inherited, BPF_ANY))
+			count_drop(DROP_proc_table_full);
+	}
+	e = emit_reserve(sizeof(*e));
+	if (!e)
+		return 0;
+	emit_header(&e->h, EVENT_FORK, sizeof(*e), bpf_ktime_get_ns(), tgid);
+	e->child = pid;
+	e->pad = 0;
+	emit_submit(e);
+	return 0;
+}
+
+/* min(len, max) bytes from user memory; returns how many were read. */
+static __always_inline __u32 read_strings(char *out, __u64 from, __u64 to, __u32 max)
+{
+	__u64 len = to - from;
+
+	if (from >= to)
+		return 0;
+	if (len > max)
+		len = max;
+	return bpf_probe_read_user(out, len, (void *)from) ? 0 : len;
+}
+
+SEC("?tp_btf/sched_process_exec")
+int BPF_PROG(proc_exec, struct task_struct *task)
+{
+	__u32 tgid = task->tgid;
+	struct event_exec *e;
+	struct mm_struct *mm;
+	struct proc_state *p;
+
+	if (filter_on) {
+		p = bpf_map_lookup_elem(&procs, &tgid);
+		if (!p || !p->inherited)
+			bpf_map_delete_elem(&procs, &tgid);
+	}
+	if (!proc_selected(tgid))
+		return 0;
+	e = emit_reserve(sizeof(*e));
+	if (!e)
+		return 0;
+	emit_header(&e->h, EVENT_EXEC, sizeof(*e), bpf_ktime_get_ns(), tgid);
+	e->cgroup = bpf_get_current_cgroup_id();
+	e->start_ns = BPF_CORE_READ(task, start_time);
+	e->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	e->uid = BPF_CORE_READ(task, cred, uid.val);
+	bpf_get_current_comm(e->comm, sizeof(e->comm));
+	mm = BPF_CORE_READ(task, mm);
+	e->args_len = read_strings(e->args, BPF_CORE_READ(mm, arg_start),
+				   BPF_CORE_READ(mm, arg_end), EXEC_ARGS_LEN);
+	e->env_len = read_strings(e->env, BPF_CORE_READ(mm, env_start), BPF_CORE_READ(mm, env_end),
+				  EXEC_ENV_LEN);
+	emit_submit(e);
+	return 0;
+}
+
+SEC("?tp_btf/sched_process_exit")
+int BPF_PROG(proc_exit, struct task_struct *task)
+{
+	__u32 tgid = task->tgid, tid = task->pid;
+	struct event_exit *e;
+	bool selected;
+
+	if (!have_task_storage)
+		bpf_map_delete_elem(&threads_by_tid, &tid);
+	if (BPF_CORE_READ(task, signal, live.counter))
+		return 0;
+	selected = proc_selected(tgid);
+	if (filter_on)
+		bpf_map_delete_elem(&procs, &tgid);
+	if (!selected)
+		return 0;
+	e = emit_reserve(sizeof(*e));
+	if (!e)
+		return 0;
+	emit_header(&e->h, EVENT_EXIT, sizeof(*e), bpf_ktime_get_ns(), tgid);
+	e->status = BPF_CORE_READ(task, exit_code);
+	e->pad = 0;
+	emit_submit(e);
+	return 0;
+}

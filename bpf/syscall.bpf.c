@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Capture backend "syscall", the fallback: the tracepoint at the exit of every system call. The
+ * registers still hold the arguments; the socket is found through the process's file table.
+ */
+#include "sock.bpf.h"
+
+/* The socket behind a descriptor of the current process, or NULL. */
+static __always_inline struct sock *fd_socket(__u32 fd)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
+	struct file *file = NULL, **slot;
+	struct socket *sock;
+	struct sock *sk;
+
+	if (fd >= BPF_CORE_READ(fdt, max_fds))
+		return NULL;
+	slot = BPF_CORE_READ(fdt, fd);
+	if (bpf_probe_read_kernel(&file, sizeof(file), slot + fd) || !file)
+		return NULL;
+	if ((__u64)BPF_CORE_READ(file, f_op) != socket_file_ops)
+		return NULL;
+	sock = BPF_CORE_READ(file, private_data);
+	sk = BPF_CORE_READ(sock, sk);
+	return sk;
+}
+
+static __always_inline __u32 recv_flags(const struct call *call)
+{
+	switch (call->nr) {
+	case NR_recvfrom: return call->arg4;
+	case NR_recvmsg: return call->arg3;
+	case NR_recvmmsg: return call->arg4;
+	default: return 0;
+	}
+}
+
+static __always_inline int socket_call(const struct call *call, long ret)
+{
+	__u32 fd = call->arg1;
+	__u8 dir = DIR_OUT;
+	struct sock *sk;
+
+	switch (call->nr) {
+	case NR_read:
+	case NR_readv:
+	case NR_recvfrom:
+	case NR_recvmsg: dir = DIR_IN; break;
+	case NR_splice:
+		/* either end may be the socket */
+		sk = fd_socket(call->arg1);
+		if (sk)
+			sock_io(sk, ret, 0, DIR_IN, SCRATCH_OTHER, call);
+		fd = call->arg3;
+		break;
+	default: break;
+	}
+	sk = fd_socket(fd);
+	if (!sk)
+		return 0;
+	return sock_io(sk, ret, dir == DIR_IN ? recv_flags(call) : 0, dir, SCRATCH_OTHER, call);
+}
+
+SEC("?tp_btf/sys_exit")
+int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
+{
+	struct call call;
+
+	if (ret < 0 && ret != -ECONNRESET && ret != -EPIPE)
+		return 0;
+	call.nr = (long)regs->REGS_NR;
+	switch (call.nr) {
+	case NR_read:
+	case NR_write:
+	case NR_readv:
+	case NR_writev:
+	case NR_sendto:
+	case NR_recvfrom:
+	case NR_sendmsg:
+	case NR_recvmsg:
+	case NR_sendfile:
+	case NR_splice: break;
+	default: return 0;
+	}
+	if (!proc_selected(bpf_get_current_pid_tgid() >> 32))
+		return 0;
+	call.arg1 = regs->REGS_ARG1;
+	call.arg2 = regs->REGS_ARG2;
+	call.arg3 = regs->REGS_ARG3;
+	call.arg4 = regs->REGS_ARG4;
+	return socket_call(&call, ret);
+}
