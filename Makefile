@@ -112,7 +112,7 @@ LINK_export := export span core
 LINK_discover := discover ring core
 LINK_probe := probe ring core
 LINK_api := api trace span core
-LINK_cli := $(filter-out probe,$(ROOMS))
+LINK_cli := cli trace span core
 
 UNIT_SRC := $(wildcard tests/unit/*/*_test.c)
 UNIT_BIN := $(UNIT_SRC:tests/%.c=$(B)/tests/%)
