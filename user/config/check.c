@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules for values that a type alone does not express. */
+#include "config/internal.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+
+#define HOST_MAX 255
+
+static bool printable(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		if ((unsigned char)s.p[i] < 0x20 || s.p[i] == 0x7f)
+			return false;
+	}
+	return true;
+}
+
+bool check_name(struct str s)
+{
+	return s.len > 0 && printable(s);
+}
+
+static bool check_port(struct str s)
+{
+	uint64_t port;
+	return s.len <= 5 && str_to_u64(s, &port) && port <= 65535;
+}
+
+static bool numeric_host(int family, struct str s)
+{
+	char host[HOST_MAX + 1];
+	unsigned char addr[16];
+
+	if (s.len > HOST_MAX)
+		return false;
+	memcpy(host, s.p, s.len);
+	host[s.len] = '\0';
+	return inet_pton(family, host, addr) == 1;
+}
+
+/* Names are for endpoints; the address to listen on is a number, or localhost. */
+bool check_address(struct str s)
+{
+	struct str host, port;
+	ptrdiff_t close;
+
+	if (s.len && s.p[0] == '[') {
+		close = str_find(s, ']');
+		if (close < 0 || (size_t)close + 1 >= s.len || s.p[close + 1] != ':')
+			return false;
+		host = (struct str){ s.p + 1, (size_t)close - 1 };
+		port = str_from(s, (size_t)close + 2);
+		return numeric_host(AF_INET6, host) && check_port(port);
+	}
+	close = str_find(s, ':');
+	if (close <= 0)
+		return false;
+	host = (struct str){ s.p, (size_t)close };
+	port = str_from(s, (size_t)close + 1);
+	return (numeric_host(AF_INET, host) || str_eq(host, STR("localhost"))) && check_port(port);
+}
+
+static bool host_char(char c)
+{
+	return isalnum((unsigned char)c) || strchr("-._~%", c);
+}
+
+/* http or https, a host, perhaps a port and a path (RFC 3986, 3.2). */
+bool check_url(struct str s)
+{
+	struct str rest, host;
+	size_t end = 0;
+
+	if (!printable(s) || str_find(s, ' ') >= 0 || str_find(s, '#') >= 0)
+		return false;
+	if (s.len > 7 && strncasecmp(s.p, "http://", 7) == 0)
+		rest = str_from(s, 7);
+	else if (s.len > 8 && strncasecmp(s.p, "https://", 8) == 0)
+		rest = str_from(s, 8);
+	else
+		return false;
+	while (end < rest.len && rest.p[end] != '/' && rest.p[end] != '?')
+		end++;
+	host = (struct str){ rest.p, end };
+	for (size_t i = host.len; i-- > 0;) {
+		if (host.p[i] == '@') {
+			host = str_from(host, i + 1);
+			break;
+		}
+	}
+	if (host.len && host.p[0] == '[') {
+		ptrdiff_t close = str_find(host, ']');
+		if (close < 0 ||
+		    !numeric_host(AF_INET6, (struct str){ host.p + 1, (size_t)close - 1 }))
+			return false;
+		host = str_from(host, (size_t)close + 1);
+		return host.len == 0 || (host.p[0] == ':' && check_port(str_from(host, 1)));
+	}
+	end = 0;
+	while (end < host.len && host_char(host.p[end]))
+		end++;
+	if (!end || end > HOST_MAX)
+		return false;
+	host = str_from(host, end);
+	return host.len == 0 || (host.p[0] == ':' && check_port(str_from(host, 1)));
+}
+
+/* k=v,k2=v2; keys are tokens of RFC 9110, 5.6.2; values are percent-encoded (W3C baggage). */
+bool check_headers(struct str s)
+{
+	if (!printable(s))
+		return false;
+	while (s.len) {
+		ptrdiff_t comma = str_find(s, ',');
+		struct str item = str_trim(comma < 0 ? s : (struct str){ s.p, (size_t)comma });
+		ptrdiff_t eq = str_find(item, '=');
+
+		s = comma < 0 ? str_from(s, s.len) : str_from(s, (size_t)comma + 1);
+		if (item.len == 0)
+			continue;
+		if (eq < 0)
+			return false;
+		item = str_trim((struct str){ item.p, (size_t)eq });
+		if (!item.len)
+			return false;
+		for (size_t i = 0; i < item.len; i++) {
+			if (!isalnum((unsigned char)item.p[i]) &&
+			    !strchr("!#$%&'*+-.^_`|~", item.p[i]))
+				return false;
+		}
+	}
+	return true;
+}

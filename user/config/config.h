@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Options, from one table: command-line flags, TELLTALE_* variables, a YAML file, --help and the
+ * README's reference all come from its rows.
+ *
+ * Order: flag, TELLTALE_* variable, file, standard OTEL_* variable, default. Each value remembers
+ * where it came from. Every source is checked, also where a stronger one overrides it. An empty
+ * variable counts as unset. Anything not understood is refused with its place and what was
+ * expected, except OTEL_* variables, which warn and are ignored (OpenTelemetry specification,
+ * "Environment Variable Specification").
+ *
+ * No global state. Not thread-safe while it is built; read-only afterwards.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+enum command {
+	COMMAND_NONE, /* no command was named: show the general help and fail */
+	COMMAND_RUN,
+	COMMAND_TRACE,
+	COMMAND_RECORD,
+	COMMAND_REPLAY,
+	COMMAND_STATUS,
+	COMMAND_DOCTOR,
+	COMMAND_OPTIONS, /* prints every option: its value and origin, or the reference */
+	COMMAND_HELP,	 /* config_help(stdout, c->help_topic) and success */
+	COMMAND_VERSION,
+	COMMAND_MAX,
+};
+
+/* Each by the order of its choices in the option table. */
+enum config_capture { /* as enum capture of the probe room */
+		      CONFIG_CAPTURE_AUTO,
+		      CONFIG_CAPTURE_TRAMPOLINE,
+		      CONFIG_CAPTURE_SOCKTP,
+		      CONFIG_CAPTURE_SYSCALL,
+};
+enum config_format { CONFIG_FORMAT_TREE, CONFIG_FORMAT_OTLP_JSON };
+enum config_color { CONFIG_COLOR_AUTO, CONFIG_COLOR_ALWAYS, CONFIG_COLOR_NEVER };
+enum config_compression { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP };
+
+struct config_list {
+	const char **v;
+	uint32_t cnt;
+};
+
+struct config_pids {
+	uint32_t *v;
+	uint32_t cnt;
+};
+
+struct config_ports {
+	uint16_t *v; /* host byte order */
+	uint32_t cnt;
+};
+
+/* Strings are owned by the struct; NULL where not given and there is no default. Sizes in bytes. */
+struct config {
+	enum command command;
+	enum command help_topic; /* COMMAND_HELP: which command's; COMMAND_NONE: the general one */
+	int argc;		 /* trace: the command to run; replay: the file; else none */
+	char *const *argv;	 /* borrowed from the caller, ended by NULL as there */
+
+	const char *config; /* the file's path */
+	const char
+		*log_level; /* "error", "warn", "info", "debug"; default: info for run, else warn */
+	bool quiet;	    /* then log_level is "error" already */
+
+	/* what to capture, and how */
+	int capture;		    /* enum config_capture */
+	struct config_list process; /* globs */
+	struct config_pids pid;
+	struct config_list cgroup;
+	struct config_ports port;
+	const char *protocol; /* comma-separated names, as proto_cfg.only; NULL: all */
+	uint32_t capture_bytes;
+	uint32_t ring_size; /* a power of two, whole pages */
+	uint32_t max_connections;
+	uint64_t memory_limit;
+	bool tls;
+	bool raw_queries;
+
+	/* run */
+	const char *listen;	   /* ADDR:PORT, [ADDR]:PORT */
+	const char *otlp_endpoint; /* as given */
+	const char *otlp_url;	   /* whole, with /v1/traces; NULL: do not export */
+	const char *otlp_headers;  /* k=v,k2=v2 */
+	int otlp_compression;	   /* enum config_compression */
+	uint64_t otlp_timeout_ns;
+	const char *otlp_certificate; /* PEM files; NULL: the system's, or none */
+	const char *otlp_client_key;
+	const char *otlp_client_certificate;
+	uint64_t queue_size;
+	uint64_t recent_traces;
+
+	/* trace, record, replay */
+	const char *output;	  /* "-": standard output */
+	int format;		  /* enum config_format */
+	uint64_t duration_ns;	  /* 0: until ended */
+	const char *service;	  /* glob; NULL: all */
+	uint64_t min_duration_ns; /* 0: all */
+	bool errors;
+	int color;	  /* enum config_color */
+	const char *user; /* name or number; not looked up here */
+
+	/* status, doctor, options */
+	const char *address;
+	bool json;
+	bool markdown;
+
+	struct config_list warnings; /* one line each, for the log: ignored OTEL_* variables */
+	struct config_private *private;
+};
+
+#define CONFIG_WHY_MAX 512
+
+/*
+ * Reads all sources. args and env as main() gets them; args[0] is skipped. 0, or -EINVAL (an
+ * option), -ENOMEM, or -errno of the file; 'why' is then one line for the user, without a line end.
+ * With --help or --version the other sources are not read, so these work with a broken file.
+ */
+int config_new(int argc, char *const *argv, char *const *env, struct config **ret_config,
+	       char why[CONFIG_WHY_MAX]);
+void config_free(struct config *c);
+
+/* Where an option's value came from: "default", "FILE:LINE", "TELLTALE_LISTEN", "--listen". NULL
+ * for a name that is no option. Valid as long as c. */
+const char *config_origin(const struct config *c, const char *option);
+
+/* --help of a command, under 40 lines; COMMAND_NONE: the program's. */
+void config_help(FILE *out, enum command command);
+/* The options reference of the README, in Markdown. */
+void config_markdown(FILE *out);
+/* Every option's value and origin, one a line; secrets are masked. */
+void config_print(const struct config *c, FILE *out);
+/* "run", "trace", ...; "telltale" for COMMAND_NONE. */
+const char *config_command_name(enum command command);
+
+#endif

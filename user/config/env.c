@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The environment: TELLTALE_* as strict as flags, standard OTEL_* as fallbacks that only warn. */
+#include "config/internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <strings.h>
+
+#define WARNINGS_MAX 32
+
+static const struct str prefix = { "TELLTALE_", 9 };
+
+int config_warn(struct config *c, const char *fmt, ...)
+{
+	char line[CONFIG_WHY_MAX];
+	struct str copy;
+	va_list ap;
+
+	if (c->warnings.cnt == WARNINGS_MAX)
+		return 0;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (!c->warnings.v)
+		c->warnings.v = arena_alloc(c->private->mem, WARNINGS_MAX * sizeof(*c->warnings.v));
+	copy = arena_str(c->private->mem, str_of(line));
+	if (!c->warnings.v || !copy.p)
+		return -ENOMEM;
+	c->warnings.v[c->warnings.cnt++] = copy.p;
+	return 0;
+}
+
+static bool ends_with(struct str s, const char *end)
+{
+	size_t len = strlen(end);
+	return s.len >= len && memcmp(s.p + s.len - len, end, len) == 0;
+}
+
+/*
+ * Kubernetes describes each Service of the namespace to every pod, in variables such as
+ * TELLTALE_SERVICE_HOST and TELLTALE_PORT=tcp://10.0.0.1:8009 where a Service is called telltale.
+ * They are no options of ours.
+ */
+static bool is_service_link(struct str name, struct str value)
+{
+	char text[NAME_MAX_LEN * 2];
+	const char *at;
+
+	if (name.len >= sizeof(text))
+		return false;
+	memcpy(text, name.p, name.len);
+	text[name.len] = '\0';
+	if (ends_with(name, "_SERVICE_HOST") || strstr(text, "_SERVICE_PORT"))
+		return true;
+	at = strstr(text, "_PORT_");
+	if (at && isdigit((unsigned char)at[6]))
+		return true;
+	return ends_with(name, "_PORT") &&
+	       (str_starts(value, STR("tcp://")) || str_starts(value, STR("udp://")) ||
+		str_starts(value, STR("sctp://")));
+}
+
+/* "TELLTALE_CAPTURE_BYTES" to "capture-bytes". */
+static struct str option_name(struct str variable, char out[NAME_MAX_LEN])
+{
+	struct str rest = str_from(variable, prefix.len);
+
+	rest.len = MIN(rest.len, (size_t)NAME_MAX_LEN - 1);
+	for (size_t i = 0; i < rest.len; i++)
+		out[i] = rest.p[i] == '_' ? '-' : (char)tolower((unsigned char)rest.p[i]);
+	return (struct str){ out, rest.len };
+}
+
+static int refuse_variable(struct str variable, struct str name, char why[CONFIG_WHY_MAX])
+{
+	struct suggest s = suggest_option(name, COMMAND_NONE);
+	char hint[NAME_MAX_LEN + 32];
+
+	for (size_t i = 0; s.best[i]; i++)
+		s.best[i] = s.best[i] == '-' ? '_' : (char)toupper((unsigned char)s.best[i]);
+	snprintf(why, CONFIG_WHY_MAX,
+		 "%.*s: unknown variable%s; `telltale options` lists what there is",
+		 (int)MIN(variable.len, (size_t)100), variable.p,
+		 suggest_text(&s, "TELLTALE_", hint));
+	return -EINVAL;
+}
+
+int config_read_env(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])
+{
+	for (; env && *env; env++) {
+		struct str line = str_of(*env), variable, value, name;
+		ptrdiff_t eq = str_find(line, '=');
+		char text[NAME_MAX_LEN];
+		const struct option *o;
+		struct source src = { .rank = RANK_ENV };
+		int err;
+
+		if (eq < 0 || !str_starts(line, prefix))
+			continue;
+		variable = (struct str){ line.p, (size_t)eq };
+		value = str_from(line, (size_t)eq + 1);
+		if (!value.len || is_service_link(variable, value))
+			continue;
+		name = option_name(variable, text);
+		o = option_find(name);
+		if (!o || o->flags & OPTION_FLAG_ONLY)
+			return refuse_variable(variable, name, why);
+		src.where = arena_str(c->private->mem, variable).p;
+		err = src.where ? option_set(c, o, &src, value, why) : -ENOMEM;
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static struct str env_get(char *const *env, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; env && *env; env++) {
+		if (strncmp(*env, name, len) == 0 && (*env)[len] == '=')
+			return str_of(*env + len + 1);
+	}
+	return (struct str){ NULL, 0 };
+}
+
+/* The forms of the specification turned into ours: milliseconds, words in any case. */
+static struct str otel_value(struct config *c, const struct option *o, struct str value)
+{
+	char *lower;
+	uint64_t n;
+
+	value = str_trim(value);
+	if (o->flags & OPTION_OTEL_MS)
+		return str_to_u64(value, &n)
+			       ? arena_printf(c->private->mem, STR_FMT "ms", STR_ARG(value))
+			       : value;
+	if (!o->choices)
+		return value;
+	lower = (char *)arena_str(c->private->mem, value).p;
+	for (size_t i = 0; lower && i < value.len; i++)
+		lower[i] = (char)tolower((unsigned char)lower[i]);
+	return lower ? (struct str){ lower, value.len } : value;
+}
+
+static int otel_protocol(struct config *c, char *const *env)
+{
+	static const char *const names[] = { "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+					     "OTEL_EXPORTER_OTLP_PROTOCOL" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct str value = str_trim(env_get(env, names[i]));
+
+		if (!value.len)
+			continue;
+		if (str_eq_nocase(value, STR("http/protobuf")))
+			return 0;
+		return config_warn(c, "%s: expected http/protobuf, found \"%.64s\"; ignored",
+				   names[i], value.p);
+	}
+	return 0;
+}
+
+int config_read_otel(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])
+{
+	for (const struct option *o = config_table; o < config_table + config_table_cnt; o++) {
+		for (size_t i = 0; i < ARRAY_LEN(o->otel) && o->otel[i]; i++) {
+			struct source src = { RANK_OTEL, o->otel[i] };
+			struct str value = env_get(env, o->otel[i]);
+			int err;
+
+			if (!value.len)
+				continue;
+			err = option_set(c, o, &src, otel_value(c, o, value), why);
+			if (err == -EINVAL)
+				err = config_warn(c, "%s; ignored", why);
+			else if (!err && i == 0 && strstr(o->otel[i], "_TRACES_ENDPOINT"))
+				c->private->endpoint_whole = true;
+			if (err)
+				return err;
+			if (c->private->rank[o - config_table] == RANK_OTEL)
+				break;
+		}
+	}
+	return otel_protocol(c, env);
+}
