@@ -75,6 +75,7 @@ $(B)/user/%.o: user/%.c Makefile
 	$(Q)$(CC) $(UCFLAGS) -DTELLTALE_VERSION='"$(VERSION)"' -MMD -MP -c $< -o $@
 
 # what must be generated before a room compiles
+$(B)/user/probe/%.o: INC += -Ibpf
 $(B)/user/probe/%.o: | $(B)/gen/telltale.skel.h
 $(B)/user/export/%.o: | $(PROTO_C)
 

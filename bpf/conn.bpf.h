@@ -60,6 +60,14 @@ static __always_inline void conn_delete(struct sock *sk)
 		bpf_map_delete_elem(&conns_by_sock, &key);
 }
 
+#define S_IFMT	 0170000
+#define S_IFSOCK 0140000
+
+static __always_inline bool file_is_socket(struct file *file)
+{
+	return (BPF_CORE_READ(file, f_inode, i_mode) & S_IFMT) == S_IFSOCK;
+}
+
 static __always_inline struct unix_address *unix_bound(struct sock *sk)
 {
 	return BPF_CORE_READ((struct unix_sock *)sk, addr);

@@ -131,7 +131,7 @@ int scan_files(struct bpf_iter__task_file *ctx)
 			scan_socket(sock->sk, task);
 		return 0;
 	}
-	if ((__u64)BPF_CORE_READ(file, f_op) != socket_file_ops)
+	if (!file_is_socket(file))
 		return 0;
 	sock = BPF_CORE_READ(file, private_data);
 	if (sock)

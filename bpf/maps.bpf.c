@@ -17,4 +17,3 @@ const volatile bool have_task_storage = false;
 const volatile bool have_task_pt_regs = false;
 const volatile bool have_sock_from_file = false;
 const volatile bool tcp_recvmsg_has_nonblock = false;
-const volatile __u64 socket_file_ops = 0;

@@ -28,7 +28,6 @@ extern const volatile bool have_task_storage;	/* from tracing programs: 5.11 */
 extern const volatile bool have_task_pt_regs;	/* bpf_task_pt_regs(): 5.15 */
 extern const volatile bool have_sock_from_file; /* bpf_sock_from_file(): 5.11 */
 extern const volatile bool tcp_recvmsg_has_nonblock; /* its fourth argument before 5.19 */
-extern const volatile __u64 socket_file_ops;	     /* address of the kernel's table; 0: unknown */
 
 /* ---- maps ---- */
 

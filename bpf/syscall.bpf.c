@@ -19,7 +19,7 @@ static __always_inline struct sock *fd_socket(__u32 fd)
 	slot = BPF_CORE_READ(fdt, fd);
 	if (bpf_probe_read_kernel(&file, sizeof(file), slot + fd) || !file)
 		return NULL;
-	if ((__u64)BPF_CORE_READ(file, f_op) != socket_file_ops)
+	if (!file_is_socket(file))
 		return NULL;
 	sock = BPF_CORE_READ(file, private_data);
 	sk = BPF_CORE_READ(sock, sk);

@@ -19,11 +19,13 @@ struct socket {
 	struct sock *sk;
 };
 
-struct file_operations;
+struct inode {
+	unsigned short i_mode;
+};
 
 struct file {
 	void *private_data;
-	const struct file_operations *f_op;
+	struct inode *f_inode;
 };
 
 struct fdtable {

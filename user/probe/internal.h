@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the probe room share. */
+#ifndef PROBE_INTERNAL_H
+#define PROBE_INTERNAL_H
+
+#include <bpf/libbpf.h>
+#include <bpf/btf.h>
+
+#include "probe/probe.h"
+#include "state.h"
+#include "telltale.skel.h"
+
+#define LIBRARIES_MAX	  64 /* TLS library files attached to */
+#define LINKS_PER_LIBRARY 9
+#define REASON_LEN	  160
+
+/* What this kernel offers beyond the least that is needed, read from its BTF. */
+struct features {
+	bool sk_storage;
+	bool task_storage;
+	bool task_pt_regs;
+	bool sock_from_file;
+	bool recvmsg_has_nonblock;
+};
+
+/* Rows are in rows.c; this is what became of one in a run. */
+struct row_state {
+	struct bpf_link *link;
+	bool off; /* not to be loaded, for the reason given */
+	bool loaded;
+	char reason[REASON_LEN];
+};
+
+enum row_flags {
+	ROW_CORE = 1 << 0,	 /* without it its group does not work */
+	ROW_ITER = 1 << 1,	 /* started by hand */
+	ROW_LIBRARY = 1 << 2,	 /* attached when a library is found */
+	ROW_SK_STORAGE = 1 << 3, /* only where sockets allow storage */
+	ROW_NO_SK_STORAGE = 1 << 4,
+};
+
+struct row {
+	const char *program;
+	const char *group;
+	uint32_t flags;
+};
+
+#define ROWS_MAX 48
+extern const struct row rows[];
+extern const size_t row_cnt;
+
+struct library_links {
+	uint64_t dev, inode;
+	struct bpf_link *link[LINKS_PER_LIBRARY];
+};
+
+struct probe {
+	struct telltale_bpf *skel;
+	struct ring_buffer *ring;
+	enum capture capture;
+	struct features features;
+	struct row_state state[ROWS_MAX];
+	struct probe_row shown[ROWS_MAX];
+	struct library_links library[LIBRARIES_MAX];
+	uint32_t library_cnt;
+	struct bpf_link *flush_link;
+	uint64_t pending_seen; /* the count of pending tails at the last walk */
+	uint32_t walks_idle;   /* walks since it changed */
+	int cpus;
+	bool filtered;
+	char why[512];
+	void (*record)(void *ctx, const void *rec, size_t len);
+	void *record_ctx;
+	int drained; /* records of this drain */
+};
+
+/* features.c */
+int features_read(struct features *f, struct btf **ret_btf);
+/* False, with the reason, when the program's target is not in this kernel. */
+bool target_exists(const struct btf *btf, const char *section, char *reason, size_t len);
+
+/* rows.c */
+struct bpf_program *row_program(struct probe *p, size_t i);
+bool row_wanted(const struct row *r, enum capture capture, const struct features *f, bool tls);
+int row_find(const char *program);
+
+/* filter.c */
+void filter_knobs(struct telltale_bpf *skel, const struct probe_filter *f);
+int filter_apply(struct probe *p, const struct probe_filter *f);
+
+/* library.c */
+void libraries_attach_common(struct probe *p);
+void libraries_detach(struct probe *p);
+
+/* scan.c: runs an iterator program to its end. 0 or -errno. */
+int iter_run(struct bpf_link *link);
+void scan_open(struct probe *p);
+
+#endif
