@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`telltale trace` as a command: what it runs, prints, and how it ends."""
+import json
+import os
+import signal
+import time
+
+from lib import (CLIENT, SERVER, STATUS_UNSET, TELLTALE, app, check, equal, get, http_conn, need, parse_otlp,
+                 static_nginx, wait_for)
+
+
+def case_command_output_and_status_are_its_own(env):
+    web, curl = static_nginx(env), need("curl")
+    out = env.path("own.json")
+    r = env.run([TELLTALE, "trace", "-o", out, "--format", "otlp-json", "--", curl, "-s", f"http://127.0.0.1:{web.port}/hello"])
+    equal((r.returncode, r.stdout, r.stderr), (0, "hello, world\n", ""), "status, output, error output")
+    with open(out) as f:
+        s = parse_otlp(f.read()).one(kind=CLIENT)
+    equal(s.service, "curl", "service.name")
+    equal(s.attrs.get("http.request.method"), "GET", "method")
+    equal(s.attrs.get("http.response.status_code"), 200, "status code")
+    equal(s.attrs.get("url.full"), f"http://127.0.0.1:{web.port}/hello", "url.full")
+    equal(s.attrs.get("server.port"), web.port, "server.port")
+    equal(s.attrs.get("server.address"), "127.0.0.1", "server.address")
+    equal(s.status, STATUS_UNSET, "status")
+    check(abs(s.start / 1e9 - time.time()) < 30, f"start is not now: {s}")
+    check(s.end - s.start < 5e9, f"lasts long: {s}")
+    for key in ("process.pid", "process.executable.name", "host.name", "process.command_line"):
+        check(s.resource.get(key), f"resource has no {key}: {s.resource}")
+
+
+def case_exit_status_is_passed_on(env):
+    for script, want in (("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)):
+        r = env.run([TELLTALE, "trace", "-o", env.path("x.json"), "--", "/bin/sh", "-c", script])
+        equal(r.returncode, want, f"exit status for '{script}'")
+
+
+def case_a_command_that_is_not_there(env):
+    r = env.run([TELLTALE, "trace", "--", "/nonexistent/program"])
+    equal(r.returncode, 127, "exit status")
+    check("/nonexistent/program" in r.stderr, f"says which: {r.stderr!r}")
+    equal(len(r.stderr.strip().splitlines()), 1, f"lines said: {r.stderr!r}")
+
+
+def case_tree_beside_clean_output(env):
+    web, curl = static_nginx(env), need("curl")
+    r = env.run([TELLTALE, "trace", "--", curl, "-s", f"http://127.0.0.1:{web.port}/hello"])
+    equal((r.returncode, r.stdout), (0, "hello, world\n"), "status and output")
+    check("curl" in r.stderr and "GET" in r.stderr, f"no tree: {r.stderr!r}")
+    check("\x1b" not in r.stderr, "colour without a terminal")
+
+
+def case_tree_to_a_file(env):
+    web, curl = static_nginx(env), need("curl")
+    r = env.run([TELLTALE, "trace", "-o", env.path("tree"), "--", curl, "-s", f"http://127.0.0.1:{web.port}/hello"])
+    equal((r.returncode, r.stdout, r.stderr), (0, "hello, world\n", ""), "status, output, error output")
+    with open(env.path("tree")) as f:
+        text = f.read()
+    check("curl" in text and "GET" in text and "ms" in text or "us" in text or "µs" in text, f"no tree: {text!r}")
+
+
+def case_attach_to_a_pid(env):
+    web = static_nginx(env)
+    with env.trace(pids=web.pids) as t:
+        equal(get(web.port, "/hello")[0], 200, "answer")
+    check(t.ready_s < 1.0 + 0.5, f"ready after {t.ready_s:.2f} s")
+    s = t.spans.one(kind=SERVER)
+    equal((s.service, s.path, s.attrs.get("http.response.status_code")), ("nginx", "/hello", 200), "service, path, code")
+    return f"ready after {t.ready_s:.2f} s"
+
+
+def case_a_connection_that_was_open_before(env):
+    web = static_nginx(env)
+    with http_conn(web.port) as c:
+        c.get("/hello?before")
+        with env.trace(pids=web.pids) as t:
+            for i in range(3):
+                equal(c.get(f"/hello?{i}")[0], 200, "answer")
+    t.spans.count(3, kind=SERVER, path="/hello")
+
+
+def case_children_are_followed(env):
+    web, curl = static_nginx(env), need("curl")
+    out = env.path("children.json")
+    url = f"http://127.0.0.1:{web.port}/hello"
+    r = env.run([TELLTALE, "trace", "-o", out, "--format", "otlp-json", "--", "/bin/bash", "-c",
+                 f"{curl} -s {url}?1; ({curl} -s {url}?2 & wait); {curl} -s {url}?3 | cat"])
+    equal(r.returncode, 0, "exit status")
+    with open(out) as f:
+        parse_otlp(f.read()).count(3, kind=CLIENT, service="curl")
+
+
+def case_terminated_neatly(env):
+    web = static_nginx(env)
+    t = env.trace(pids=web.pids)
+    get(web.port, "/hello")
+    equal(t.finish(signal.SIGTERM), 0, "exit status after SIGTERM")
+    t.spans.count(1, kind=SERVER)
+
+
+def case_interrupt_reaches_the_command_once(env):
+    t = env.trace(command=["/bin/sh", "-c", "trap 'echo got it; exit 5' INT; while :; do sleep 0.05; done"], fmt="tree")
+    wait_for(lambda: t.children(), "the command")
+    time.sleep(0.3)
+    t.popen.send_signal(signal.SIGINT)
+    equal(t.wait(10), 5, "exit status")
+    equal(t.out(), "got it\n", "what the command printed")
+
+
+def case_spans_come_while_it_runs(env):
+    web = static_nginx(env)
+    with env.trace(pids=web.pids) as t:
+        begin = time.monotonic()
+        get(web.port, "/hello")
+        wait_for(lambda: os.path.getsize(t.file) > 0, "the first span", 5)
+        took = time.monotonic() - begin
+    t.spans.count(1, kind=SERVER)
+    return f"first span after {took:.2f} s"
+
+
+def case_duration_ends_it(env):
+    web = static_nginx(env)
+    begin = time.monotonic()
+    t = env.trace(pids=web.pids, args=["--duration", "1500ms"])
+    get(web.port, "/hello")
+    equal(t.wait(10), 0, "exit status")
+    check(time.monotonic() - begin >= 1.4, "ended early")
+    t.finish()
+    t.spans.count(1, kind=SERVER)
+
+
+def case_filters_on_what_is_shown(env):
+    web, shop = static_nginx(env), app(env, "shop.py")
+    with env.trace(pids=web.pids + shop.pids, args=["--errors"]) as t:
+        get(web.port, "/hello")
+        get(web.port, "/broken")
+    equal([s.path for s in t.spans], ["/broken"], "paths with --errors")
+    with env.trace(pids=web.pids + shop.pids, args=["--service", "ngin*"]) as t:
+        get(web.port, "/hello")
+        get(shop.port, "/echo/1")
+    equal([s.service for s in t.spans], ["nginx"], "services with --service")
+    with env.trace(pids=shop.pids, args=["--min-duration", "80ms"]) as t:
+        get(shop.port, "/echo/1")
+        get(shop.port, "/slow/120")
+    equal([s.path for s in t.spans], ["/slow/120"], "paths with --min-duration")
+
+
+def case_otlp_json_is_as_the_specification_says(env):
+    web = static_nginx(env)
+    with env.trace(pids=web.pids) as t:
+        get(web.port, "/hello")
+    with open(t.file) as f:
+        request = json.loads(f.readline())
+    span = request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
+    check(isinstance(span["startTimeUnixNano"], str), "64-bit integers are strings")
+    check(isinstance(span["kind"], int), "enums are numbers")
+    codes = [a["value"] for a in span["attributes"] if a["key"] == "http.response.status_code"]
+    equal(codes, [{"intValue": "200"}], "an integer attribute")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent: export, metrics, books, overload."""
+import json
+import threading
+import time
+
+from lib import (TELLTALE, Agent, Endpoint, check, check_balance, equal, get, http_conn, load, metrics, redis,
+                 resp, static_nginx, wait_for, Conn)
+
+
+def spans_of(endpoint, service):
+    return [n for s, n in endpoint.spans() if s == service]
+
+
+def case_export_over_otlp_http(env):
+    endpoint, web = Endpoint(), static_nginx(env)
+    try:
+        a = Agent(env, *[x for p in web.pids for x in ("--pid", p)],
+                  environment={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{endpoint.port}",
+                               "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_EXPORTER_OTLP_HEADERS": "x-key=a%20b"})
+        load(web.port, [f"/hello?{i}" for i in range(50)], 2)
+        equal(a.finish(), 0, "exit status")
+        equal(len(spans_of(endpoint, "nginx")), 50, "spans that arrived")
+        path, headers, _, _ = endpoint.requests[0]
+        headers = {k.lower(): v for k, v in headers.items()}
+        equal((path, headers.get("content-type"), headers.get("content-encoding"), headers.get("x-key")),
+              ("/v1/traces", "application/x-protobuf", "gzip", "a b"), "path and headers")
+    finally:
+        endpoint.close()
+
+
+def case_export_is_retried(env):
+    endpoint, web = Endpoint(answers=[(503, {"Retry-After": "1"}), (429, {})]), static_nginx(env)
+    try:
+        a = Agent(env, *[x for p in web.pids for x in ("--pid", p)], "--otlp-endpoint", f"http://127.0.0.1:{endpoint.port}")
+        get(web.port, "/hello")
+        wait_for(lambda: spans_of(endpoint, "nginx"), "the span after two refusals", 20)
+        equal([r[3] for r in endpoint.requests[:3]], [503, 429, 200], "answers given")
+        equal(endpoint.requests[0][2], endpoint.requests[2][2], "the same body again")
+        check_balance(a.port)
+        equal(a.finish(), 0, "exit status")
+    finally:
+        endpoint.close()
+
+
+def case_export_that_is_refused_is_counted(env):
+    endpoint, web = Endpoint(answers=[(400, {})]), static_nginx(env)
+    try:
+        a = Agent(env, *[x for p in web.pids for x in ("--pid", p)], "--otlp-endpoint", f"http://127.0.0.1:{endpoint.port}")
+        get(web.port, "/hello")
+        wait_for(lambda: endpoint.requests, "the request", 10)
+        time.sleep(1.5)
+        equal(len(endpoint.requests), 1, "tries")
+        found = check_balance(a.port)
+        check(any(b["dropped"] for s, b in found.items() if "export" in s or "otlp" in s), f"not counted: {found}")
+        a.finish()
+    finally:
+        endpoint.close()
+
+
+def case_an_endpoint_that_hangs_stops_nothing(env):
+    endpoint, web = Endpoint(hang=True), static_nginx(env)
+    try:
+        a = Agent(env, *[x for p in web.pids for x in ("--pid", p)], "--otlp-endpoint", f"http://127.0.0.1:{endpoint.port}",
+                  "--otlp-timeout", "2s")
+        load(web.port, [f"/hello?{i}" for i in range(200)], 4)
+        check_balance(a.port)
+        begin = time.monotonic()
+        a.popen.terminate()
+        a.wait(15)
+        check(time.monotonic() - begin < 12, "took long to end")
+    finally:
+        endpoint.close()
+
+
+def case_metrics_balance(env):
+    web = static_nginx(env)
+    a = Agent(env, *[x for p in web.pids for x in ("--pid", p)])
+    load(web.port, [f"/hello?{i}" for i in range(500)], 4)
+    time.sleep(1)
+    found = check_balance(a.port)
+    for stage in ("ring", "stream", "proto", "span"):
+        check(any(stage in s for s in found), f"no books of {stage}: {sorted(found)}")
+    check(any(b["out"] >= 500 for s, b in found.items() if "span" in s or "redact" in s), f"500 spans: {found}")
+    m = metrics(a.port)
+    bad = [n for n in m if not n.startswith("telltale_")]
+    equal(bad, [], "metrics with another prefix")
+    equal(a.finish(), 0, "exit status")
+
+
+def case_status_json(env):
+    web = static_nginx(env)
+    a = Agent(env, *[x for p in web.pids for x in ("--pid", p)])
+    get(web.port, "/hello")
+    r = env.run([TELLTALE, "status", "--json", "--address", f"127.0.0.1:{a.port}"])
+    equal(r.returncode, 0, f"exit status ({r.stderr})")
+    check(isinstance(json.loads(r.stdout), dict), "JSON")
+    r = env.run([TELLTALE, "status", "--address", f"127.0.0.1:{a.port}"])
+    check(r.returncode == 0 and len(r.stdout.splitlines()) > 3, f"the table: {r.stdout!r}")
+    a.finish()
+
+
+def case_doctor_json(env):
+    r = env.run([TELLTALE, "doctor", "--json"])
+    report = json.loads(r.stdout)
+    check("capture" in json.dumps(report) or "trampoline" in json.dumps(report), f"backends: {report}")
+    for row in report.get("programs", []):
+        check(row.get("loaded") or row.get("reason"), f"a program neither loaded nor explained: {row}")
+
+
+def case_overload_is_counted(env):
+    """A ring of the smallest size and a queue of 1 MiB before an endpoint that hangs: much is lost,
+    and every loss is in the books."""
+    server, endpoint = redis(env), Endpoint(hang=True)
+    try:
+        a = Agent(env, "--pid", server.pid, "--ring-size", "16384", "--queue-size", "1048576",
+                  "--otlp-endpoint", f"http://127.0.0.1:{endpoint.port}")
+
+        def flood():
+            with Conn(("127.0.0.1", server.port)) as c:
+                block = b"".join(resp("SET", f"key:{i}", "v" * 300) for i in range(50))
+                for _ in range(80):
+                    c.send(block)
+                    for _ in range(50):
+                        c.f.readline()
+                for i in range(500):
+                    c.redis("GET", f"key:{i % 50}")
+        threads = [threading.Thread(target=flood) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        time.sleep(1)
+        found = check_balance(a.port, 10)
+        lost = sum(b["dropped"] for b in found.values())
+        check(lost > 0, f"nothing was lost, so this proves nothing: {found}")
+        note = ", ".join(f"{s}: {int(b['dropped'])} of {int(b['in'])}" for s, b in found.items() if b["dropped"])
+        a.popen.terminate()
+        a.wait(30)
+        return note
+    finally:
+        endpoint.close()
+
+
+def case_traces_of_the_whole_machine(env):
+    web = static_nginx(env)
+    a = Agent(env)
+    with http_conn(web.port) as c:
+        for i in range(20):
+            c.get(f"/hello?{i}")
+    time.sleep(1)
+    found = check_balance(a.port)
+    check(sum(b["out"] for s, b in found.items() if "span" in s) >= 20, f"spans: {found}")
+    equal(a.finish(), 0, "exit status")
+
+
+def case_a_second_agent_on_the_same_port(env):
+    a = Agent(env)
+    r = env.run([TELLTALE, "run", "--listen", f"127.0.0.1:{a.port}"], seconds=20)
+    check(r.returncode != 0 and str(a.port) in r.stderr, f"one clear line: {r.returncode} {r.stderr!r}")
+    a.finish()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong is said in one clear line, with a fitting exit status."""
+import os
+import signal
+
+from lib import TELLTALE, check, equal, get, static_nginx
+
+
+def refuses(env, args, *words, status=None, **kw):
+    r = env.run([TELLTALE] + [str(a) for a in args], seconds=20, **kw)
+    check(0 < r.returncode < 125 or r.returncode == status, f"{args}: exit status {r.returncode}, said {r.stderr!r}")
+    if status is not None:
+        equal(r.returncode, status, f"exit status of {args}")
+    lines = r.stderr.strip().splitlines()
+    check(1 <= len(lines) <= 2, f"{args}: {len(lines)} lines: {r.stderr!r}")
+    for w in words:
+        check(str(w) in r.stderr, f"{args}: {w!r} is not in {r.stderr!r}")
+    equal(r.stdout, "", f"standard output of {args}")
+    return r.stderr
+
+
+def case_unknown_options_and_values(env):
+    refuses(env, ["trace", "--no-such-option"], "--no-such-option")
+    refuses(env, ["nosuchcommand"], "nosuchcommand")
+    refuses(env, ["trace", "--format", "xml", "-p", "1"], "xml", "otlp-json")
+    refuses(env, ["trace", "-p", "abc"], "abc")
+    refuses(env, ["run", "--capture-bytes", "99999999"], "99999999")
+    refuses(env, ["run", "--listen", "nonsense"], "nonsense")
+    refuses(env, ["replay"], "FILE")
+
+
+def case_output_that_cannot_be_written(env):
+    refuses(env, ["trace", "-o", "/nonexistent/dir/out", "--", "/bin/true"], "/nonexistent/dir/out")
+    refuses(env, ["record", "-o", "/nonexistent/dir/out", "-p", os.getpid()], "/nonexistent/dir/out")
+
+
+def case_a_full_disk(env):
+    web = static_nginx(env)
+    t = env.trace(pids=web.pids, ready=False)
+    t.stop()
+    r = env.run(["/bin/sh", "-c", f"{TELLTALE} trace -o /dev/full --format otlp-json --duration 2s -p {web.pids[-1]} & "
+                                  f"sleep 1; curl -s -o /dev/null http://127.0.0.1:{web.port}/hello; wait $!"])
+    check(0 < r.returncode < 125, f"exit status {r.returncode}")
+    check("No space left" in r.stderr and "/dev/full" in r.stderr, f"says: {r.stderr!r}")
+
+
+def case_a_pid_that_is_not_there(env):
+    dead = env.start(["/bin/true"])
+    dead.wait()
+    refuses(env, ["trace", "-p", dead.pid], dead.pid)
+
+
+def case_a_pid_that_dies(env):
+    p = env.start(["/bin/sleep", "60"])
+    t = env.trace(pids=[p.pid])
+    p.stop(signal.SIGKILL)
+    equal(t.wait(10), 0, f"exit status once nothing is left to trace ({t.err()})")
+
+
+def case_configuration_errors_name_the_line(env):
+    good = "listen: 127.0.0.1:0\n"
+    for text, line, words in ((good + "no-such-key: 1\n", 2, ["no-such-key"]),
+                              (good + "\ncapture-bytes: lots\n", 3, ["capture-bytes", "lots"]),
+                              ("listen: [1, 2\n", None, []),
+                              ("tls: maybe\n", 1, ["tls", "maybe"])):
+        path = env.write("bad.yaml", text)
+        said = refuses(env, ["run", "--config", path], path, *words)
+        check(line is None or f":{line}" in said or f"line {line}" in said, f"no line {line} in {said!r}")
+    refuses(env, ["run", "--config", "/nonexistent.yaml"], "/nonexistent.yaml")
+
+
+def case_environment_errors_name_the_variable(env):
+    refuses(env, ["run"], "TELLTALE_CAPTURE_BYTES", env=dict(os.environ, TELLTALE_CAPTURE_BYTES="many"))
+
+
+def case_without_privileges(env):
+    who = {"user": 65534, "group": 65534, "extra_groups": []}
+    for args in (["trace", "-p", "1"], ["run"], ["record", "-o", "/tmp/x.rec"], ["trace", "--", "/bin/true"]):
+        said = refuses(env, args, **who)
+        check(any(w in said for w in ("root", "sudo", "CAP_", "privilege")), f"what to do is not said: {said!r}")
+    r = env.run([TELLTALE, "doctor", "--json"], **who)
+    check(r.stdout.strip().startswith("{"), f"doctor without privileges: {r.stdout!r} {r.stderr!r}")
+
+
+def case_standard_output_closed_early(env):
+    web = static_nginx(env)
+    r = env.run(["/bin/sh", "-c", f"{TELLTALE} trace -p {web.pids[-1]} --format otlp-json -o - --duration 2s | head -c 1 >/dev/null & "
+                                  f"sleep 1; curl -s -o /dev/null http://127.0.0.1:{web.port}/hello; wait"])
+    check("Segmentation" not in r.stderr and "Aborted" not in r.stderr, f"says: {r.stderr!r}")
+    get(web.port, "/hello")
+
+
+def case_help(env):
+    for args in (["--help"], ["help"], ["trace", "--help"], ["run", "--help"], ["replay", "--help"]):
+        r = env.run([TELLTALE] + args)
+        equal((r.returncode, r.stderr), (0, ""), f"{args}")
+        check(5 < len(r.stdout.splitlines()) <= 40, f"{args}: {len(r.stdout.splitlines())} lines")
+    r = env.run([TELLTALE, "--version"])
+    check(r.returncode == 0 and "telltale" in r.stdout, f"version: {r.stdout!r}")
