@@ -27,7 +27,8 @@ WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unu
 comma := ,
 SANFLAGS := $(if $(SAN)$(FUZZ),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
 	$(if $(FUZZ),-fsanitize=fuzzer-no-link)
-INC := -Iinclude -Iuser -I$(B)/gen $(if $(CROSS),-idirafter /usr/include -idirafter /usr/include/$(shell uname -m)-linux-gnu)
+# limits.h of ours must not stand in for the C library's: include/ is for quoted names only.
+INC := -iquote include -Iuser -I$(B)/gen $(if $(CROSS),-idirafter /usr/include -idirafter /usr/include/$(shell uname -m)-linux-gnu)
 UCFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) $(INC) -pthread
 VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
 LDLIBS := -lbpf -lelf -lz -lprotobuf-c -lxxhash -lyaml -lcurl -lmicrohttpd -ljansson -lm -pthread
@@ -88,6 +89,8 @@ $(B)/lib/$(1).a: $(call room_obj,$(1)) $(if $(filter export,$(1)),$(PROTO_O))
 endef
 $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 ROOM_LIBS := $(ROOMS:%=$(B)/lib/%.a)
+# A pattern without a recipe adds no prerequisites, so the objects are named.
+$(call room_obj,export): | $(PROTO_C)
 
 $(B)/telltale: $(B)/user/main.o $(ROOM_LIBS)
 	$(call say,LD,$@)

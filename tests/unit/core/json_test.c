@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The streaming JSON writer: text, numbers, commas, full buffers. */
+#include <errno.h>
+#include <locale.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "core/json.h"
+
+static struct buf out;
+static struct json j;
+
+static void start(void)
+{
+	buf_clear(&out);
+	j = (struct json){ .out = &out };
+}
+
+static void wrote(const char *want)
+{
+	buf_add_char(&out, 0);
+	assert_string_equal(out.p, want);
+	start();
+}
+
+static void commas_stand_between_and_nowhere_else(void **state)
+{
+	start();
+	json_open(&j, '{');
+	json_key(&j, "a");
+	json_open(&j, '[');
+	json_close(&j, ']');
+	json_key(&j, "b");
+	json_open(&j, '[');
+	json_u64(&j, 1);
+	json_bool(&j, true);
+	json_open(&j, '{');
+	json_close(&j, '}');
+	json_close(&j, ']');
+	json_close(&j, '}');
+	wrote("{\"a\":[],\"b\":[1,true,{}]}");
+}
+
+static void text_is_escaped_and_clean(void **state)
+{
+	start();
+	json_str(&j, (struct str){ "q\"b\\n\nt\tr\rz\0\x1f\x7f", 14 });
+	wrote("\"q\\\"b\\\\n\\nt\\tr\\rz\\u0000\\u001f\x7f\"");
+	json_str(&j, STR("ü\xff🧶"));
+	wrote("\"ü\xef\xbf\xbd🧶\"");
+}
+
+static void integers_reach_their_ends(void **state)
+{
+	start();
+	json_u64(&j, UINT64_MAX);
+	json_i64(&j, INT64_MIN);
+	json_i64_str(&j, INT64_MIN);
+	json_u64_str(&j, 0);
+	wrote("18446744073709551615,-9223372036854775808,\"-9223372036854775808\",\"0\"");
+}
+
+static void doubles_read_back_as_they_were(void **state)
+{
+	static const double some[] = { 0.1,	 1e22, 5e-324,	   1.7976931348623157e308,
+				       1.0 / 3,	 -2.5, 123456.789, 100,
+				       0.1 + 0.2 };
+
+	for (size_t i = 0; i < ARRAY_LEN(some); i++) {
+		start();
+		json_double(&j, some[i]);
+		buf_add_char(&out, 0);
+		assert_true(strtod(out.p, NULL) == some[i]);
+	}
+	start();
+	json_double(&j, 0.1);
+	json_double(&j, -0.0);
+	json_double(&j, NAN);
+	json_double(&j, INFINITY);
+	json_double(&j, -INFINITY);
+	wrote("0.1,-0,\"NaN\",\"Infinity\",\"-Infinity\"");
+}
+
+static void the_locale_does_not_change_numbers(void **state)
+{
+	if (!setlocale(LC_NUMERIC, "de_DE.UTF-8")) {
+		print_message("SKIP: no locale here has a decimal comma\n");
+		skip();
+	}
+	start();
+	json_double(&j, 1.5);
+	setlocale(LC_NUMERIC, "C");
+	wrote("1.5");
+}
+
+static void bytes_are_hex_or_base64(void **state)
+{
+	start();
+	json_hex(&j, (const uint8_t *)"\x00\xab\xff", 3);
+	wrote("\"00abff\"");
+	json_base64(&j, STR(""));
+	json_base64(&j, STR("f"));
+	json_base64(&j, STR("fo"));
+	json_base64(&j, STR("foo"));
+	json_base64(&j, STR("\xff\xfe\xfd"));
+	wrote("\"\",\"Zg==\",\"Zm8=\",\"Zm9v\",\"//79\"");
+}
+
+static void a_full_buffer_is_reported(void **state)
+{
+	struct buf small = { .cap = 4 };
+	struct json k = { .out = &small };
+
+	json_str(&k, STR("too long for it"));
+	assert_true(small.failed);
+	buf_fini(&small);
+}
+
+static int teardown(void **state)
+{
+	buf_fini(&out);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(commas_stand_between_and_nowhere_else),
+		cmocka_unit_test(text_is_escaped_and_clean),
+		cmocka_unit_test(integers_reach_their_ends),
+		cmocka_unit_test(doubles_read_back_as_they_were),
+		cmocka_unit_test(the_locale_does_not_change_numbers),
+		cmocka_unit_test(bytes_are_hex_or_base64),
+		cmocka_unit_test(a_full_buffer_is_reported),
+	};
+	return cmocka_run_group_tests_name("core/json", tests, NULL, teardown);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Writes JSON (RFC 8259) straight into a buffer: no tree, no sorting, keys in the order of the
+ * calls. Commas come by themselves; matching braces are the caller's. A failure is the buffer's:
+ * check out->failed once, at the end.
+ */
+#ifndef CORE_JSON_H
+#define CORE_JSON_H
+
+#include "core/buf.h"
+
+struct json {
+	struct buf *out;
+	bool comma; /* the next key or value needs one before it */
+};
+
+/* bracket: '{' or '[', '}' or ']'. */
+void json_open(struct json *j, char bracket);
+void json_close(struct json *j, char bracket);
+
+/* A literal of ours: printable ASCII without quotes. */
+void json_key(struct json *j, const char *key);
+
+/* Ill-formed UTF-8 becomes U+FFFD. */
+void json_str(struct json *j, struct str s);
+void json_u64(struct json *j, uint64_t v);
+void json_i64(struct json *j, int64_t v);
+/* The shortest form that reads back as the same double; "NaN", "Infinity" and "-Infinity" are
+ * strings, as the protobuf JSON mapping has them. */
+void json_double(struct json *j, double v);
+void json_bool(struct json *j, bool v);
+
+/* Strings made of numbers and bytes: decimal digits, lower-case hex, padded base64 (RFC 4648). */
+void json_u64_str(struct json *j, uint64_t v);
+void json_i64_str(struct json *j, int64_t v);
+void json_hex(struct json *j, const uint8_t *p, size_t len);
+void json_base64(struct json *j, struct str bytes);
+
+#endif
