@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inside a guest: each capture backend against nginx and redis-server; one result line a cell.
+
+    guest.py NAME BACKEND...
+
+All requests come from this process, which is traced too, so that both ends of each connection are
+there to be joined. A guest is 50 to 90 times slower than its host: nothing here starts programs in
+a loop.
+"""
+import os
+import subprocess
+import sys
+
+import lib
+from lib import CLIENT, SERVER, STATUS_ERROR, Fail, check, equal
+
+HTTP_REQUESTS = 20
+REDIS_COMMANDS = 20
+
+
+def http_load(web):
+    with lib.http_conn(web.port) as c:
+        for i in range(HTTP_REQUESTS):
+            equal(c.get(f"/hello?n={i}")[0], 200, "answer of nginx")
+        equal(c.get("/missing")[0], 404, "answer of nginx")
+        equal(len(c.get("/big")[2]), 3_000_000, "body sent by sendfile")
+
+
+def redis_load(server):
+    with lib.Conn(("127.0.0.1", server.port)) as c:
+        c.send(b"".join(lib.resp("SET", f"key:{i}", "secret") for i in range(REDIS_COMMANDS)))
+        for _ in range(REDIS_COMMANDS):
+            equal(c.redis_reply(), "+OK", "answer of redis")
+        equal(c.redis("GET", "key:7"), "secret", "answer of redis")
+        check(c.redis("LPUSH", "key:7", "x").startswith("-WRONGTYPE"), "an error of redis")
+
+
+def joined(spans, servers, what):
+    """Every server span has the client span of the same request as its parent."""
+    for s in servers:
+        parent = spans.parent(s)
+        check(parent is not None and parent.kind == CLIENT, f"{what}: parent of {s}: {parent}\n{spans.show()}")
+        equal(parent.attrs.get("url.full", "").partition("?")[2] or parent.attrs.get("db.query.text"),
+              s.attrs.get("url.query") or s.attrs.get("db.query.text") or "", f"{what}: the other end's request")
+
+
+def check_nginx(spans):
+    front = spans.count(HTTP_REQUESTS, kind=SERVER, service="nginx", path="/hello", http__response__status_code=200)
+    spans.count(1, kind=SERVER, service="nginx", path="/missing", http__response__status_code=404)
+    big = spans.one(kind=SERVER, service="nginx", path="/big", http__response__status_code=200)
+    equal(big.attrs.get("http.response.body.size"), 3_000_000, "size of what sendfile sent")
+    spans.count(HTTP_REQUESTS + 2, kind=CLIENT, pid=os.getpid(), http__request__method="GET")
+    joined(spans, front, "nginx")
+
+
+def check_redis(spans):
+    served = spans.count(REDIS_COMMANDS, kind=SERVER, db__operation__name="SET")
+    spans.count(REDIS_COMMANDS, kind=CLIENT, db__operation__name="SET")
+    equal(len({s.attrs["db.query.text"] for s in served}), REDIS_COMMANDS, "different keys")
+    spans.one(kind=SERVER, db__operation__name="GET")
+    equal(spans.one(kind=SERVER, db__operation__name="LPUSH").status, STATUS_ERROR, "status of an error")
+    check("secret" not in repr([s.attrs for s in spans]), "a value is shown")
+    joined(spans, served, "redis")
+
+
+def cell(name, function, *args):
+    try:
+        function(*args)
+        print(f"PASS {name}")
+    except Fail as e:
+        lines = str(e).splitlines()
+        print(f"FAIL {name}: {lines[0]}")
+        print("".join(f"  {line}\n" for line in lines[1:20]), end="")
+    sys.stdout.flush()
+
+
+def backend(env, kernel, capture, web, server):
+    """Traces one load and judges it."""
+    name = f"vm/{kernel}/{capture}"
+    try:
+        t = env.trace(pids=web.pids + [server.pid, os.getpid()], args=["--capture", capture])
+        http_load(web)
+        redis_load(server)
+        status = t.finish()
+        equal(status, 0, f"exit status of the tracer ({t.err()[-400:]})")
+    except (Fail, OSError) as e:
+        print(f"FAIL {name}/run: " + "\n  ".join(str(e).splitlines()))
+        return
+    print(f"attached after {t.ready_s:.1f} s, {len(t.spans)} spans")
+    cell(f"{name}/nginx", check_nginx, t.spans)
+    cell(f"{name}/redis", check_redis, t.spans)
+
+
+def main():
+    kernel, captures = sys.argv[1], sys.argv[2:]
+    env = lib.Env()
+    report = subprocess.run([lib.TELLTALE, "doctor", "--json"], stdout=subprocess.PIPE, check=False)
+    subprocess.run([lib.PYTHON, "/test/loaded.py", kernel] + captures, input=report.stdout, check=False)
+    try:
+        web, server = lib.nginx(env), lib.redis(env)
+        for capture in captures:
+            backend(env, kernel, capture, web, server)
+    finally:
+        env.close()
+
+
+main()
