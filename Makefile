@@ -163,6 +163,21 @@ run: ## build, then run the agent on this machine (root)
 	$(Q)$(MAKE) --no-print-directory -j2 all
 	$(B)/telltale run
 
+$(B)/tests/load: tests/bench/load.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(UCFLAGS) -o $@ $<
+
+bench: all $(B)/tests/load ## what tracing costs on this machine (root); BENCH='--rounds 3 --only nginx'
+	$(Q)tests/bench/bench.py $(BENCH)
+bench-vm: all $(B)/tests/load ## the same in instructions, in guests; KERNELS='bookworm trixie'
+	$(Q)tests/bench/vm.sh $(KERNELS)
+
+demo: ## a small shop of real programs, traced (root)
+	$(Q)if [ "$$(id -u)" = 0 ]; then tests/deps.sh test; fi
+	$(Q)$(MAKE) --no-print-directory -j2 all
+	$(Q)tests/demo/demo.py
+
 clean: ## remove what was built
 	rm -rf $(B)
 
@@ -170,4 +185,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all objects unit unit-build fuzz-build check-format format deps test run clean help
+.PHONY: all objects unit unit-build fuzz-build check-format format deps test run bench bench-vm demo clean help

@@ -3,29 +3,30 @@
 #
 # Runs a command as root under another kernel, in QEMU without hardware acceleration.
 #
-#	vm.sh [-c CPUS] [-m MIB] [-t SECONDS] [-q QEMU-ARGUMENTS] [-f FILE]... KERNEL COMMAND...
+#	vm.sh [-i] [-c CPUS] [-m MIB] [-t SECONDS] [-f FILE]... KERNEL COMMAND...
 #
 # KERNEL is a folder of build/vm/ (kernels.sh). The guest's root is build/vm/base.cpio (image.sh);
-# each FILE lies in its /test, which is the current directory of COMMAND. Standard output and error
+# each FILE lies in its /test, which is the current directory of COMMAND. -i: one processor, and time
+# is counted in instructions, one a nanosecond. Standard output and error
 # come back together; the exit status is the command's, 124 past the time limit, 125 when the
 # machine did not get as far as its end.
 set -u
 
 top=$(realpath "$(dirname "$0")/../..")
 vm=$top/build/vm
-cpus=2 mem=1024 limit=300 extra='' files=()
-while getopts c:m:t:q:f: o; do
+cpus=2 mem=1024 limit=300 threads=multi icount=() files=()
+while getopts ic:m:t:f: o; do
 	case $o in
+	i) cpus=1 threads=single icount=(-icount 'shift=0,sleep=off') ;;
 	c) cpus=$OPTARG ;;
 	m) mem=$OPTARG ;;
 	t) limit=$OPTARG ;;
-	q) extra=$OPTARG ;;
 	f) files+=("$(realpath "$OPTARG")") ;;
 	*) exit 125 ;;
 	esac
 done
 shift $((OPTIND - 1))
-[ $# -ge 2 ] || { sed -n '4,12s/^# \?//p' "$0" >&2; exit 125; }
+[ $# -ge 2 ] || { sed -n '4,13s/^# \?//p' "$0" >&2; exit 125; }
 kernel=$vm/$1
 shift
 [ -s "$kernel/vmlinuz" ] || { echo "vm: no kernel in $kernel" >&2; exit 125; }
@@ -51,14 +52,13 @@ printf '%q ' "$@" >"$run/add/test/command"
 cat "$vm/base.cpio" "$run/add.cpio" >"$run/initrd"
 rm -rf "$run/add" "$run/add.cpio"
 
-# shellcheck disable=SC2086
-timeout --foreground "$limit" qemu-system-x86_64 -accel tcg,thread=multi -cpu "$cpu" -smp "$cpus" -m "$mem" \
+timeout --foreground "$limit" qemu-system-x86_64 -accel tcg,thread=$threads -cpu "$cpu" -smp "$cpus" -m "$mem" \
 	-nodefaults -no-user-config -display none -no-reboot \
 	-kernel "$kernel/vmlinuz" -initrd "$run/initrd" \
 	-append "console=ttyS0 quiet panic=-1 lsm=lockdown,yama,bpf random.trust_cpu=on mitigations=off no_timer_check tsc=reliable" \
 	-chardev file,id=console,path="$run/console" -serial chardev:console \
 	-chardev file,id=out,path="$run/out" -serial chardev:out \
-	$extra </dev/null 2>"$run/qemu.log" &
+	"${icount[@]}" </dev/null 2>"$run/qemu.log" &
 qemu=$!
 wait $qemu
 rc=$?

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Inside a guest with -icount: instructions per request of nginx and redis-server, untraced, traced by
+each backend, and while another process is the traced one; the tracer's own; its time to attach."""
+import glob
+import json
+import sys
+import time
+
+import lib
+
+REQUESTS = 1500
+
+
+def instructions(pids):
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            with open(path) as f:
+                total += int(f.read().split()[0])
+    return total
+
+
+def load(env, kind, port, path):
+    r = env.run(["/test/load", kind, str(port), "-c", "4", "-n", str(REQUESTS), "-p", path], seconds=600)
+    lib.check(r.returncode == 0, f"load: {r.stderr}{r.stdout}")
+    return json.loads(r.stdout)
+
+
+def measure(env, pids, kind, port, path, tracer=None):
+    """(server's, tracer's) instructions per request."""
+    load(env, kind, port, path)  # warm
+    if tracer:
+        time.sleep(1)
+    before, own = instructions(pids), instructions([tracer.pid]) if tracer else 0
+    load(env, kind, port, path)
+    if tracer:
+        time.sleep(1)
+    return (instructions(pids) - before) / REQUESTS, (instructions([tracer.pid]) - own) / REQUESTS if tracer else 0
+
+
+def main():
+    kernel, captures = sys.argv[1], sys.argv[2:]
+    env = lib.Env()
+    try:
+        web, server = lib.nginx(env), lib.redis(env)
+        with open(f"{web.root}/small", "w") as f:
+            f.write("x" * 100)
+        with lib.Conn(("127.0.0.1", server.port)) as c:
+            c.redis("SET", "key", "v" * 64)
+        bystander = env.start(["/bin/sleep", "100000"])
+        cases = (("nginx", web.pids, "http", web.port, "/small"), ("redis", [server.pid], "redis", server.port, "key"))
+        print(f"{'kernel':7} {'backend':11} {'server':6} {'traced':>9} {'instr/req':>10} {'more':>8} {'tracer/req':>11} {'attach s':>9}")
+        off = {}
+        for name, *case in cases:
+            off[name], _ = measure(env, *case)
+            print(f"{kernel:7} {'-':11} {name:6} {'no':>9} {off[name]:10.0f}")
+        for capture in captures:
+            for name, pids, *case in cases:
+                for what, traced in (("yes", pids), ("another", [bystander.pid])):
+                    t = env.trace(pids=traced, args=["--capture", capture])
+                    on, own = measure(env, pids, *case, tracer=t)
+                    t.finish()
+                    if what == "yes":
+                        lib.check(len(t.spans) >= 2 * REQUESTS, f"{len(t.spans)} spans of {2 * REQUESTS} requests")
+                    print(f"{kernel:7} {capture:11} {name:6} {what:>9} {on:10.0f} {on - off[name]:+8.0f} {own:11.0f} {t.ready_s:9.2f}")
+    finally:
+        env.close()
+
+
+main()
