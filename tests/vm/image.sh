@@ -19,11 +19,16 @@ for p in $programs; do
 	[ -x "$p" ] || { echo "SKIP image: no $p" >&2; exit 77; }
 done
 mkdir -p "$vm" || exit 1
-stamp=$(stat -L -c '%n %Y %s' $programs "$top/build/telltale" "$0" 2>/dev/null | cksum)
+# Shared libraries, by what the loader would take.
+libraries() { ldd "$@" 2>/dev/null | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (.*/\1/p' | sort -u; }
+
+# shellcheck disable=SC2086
+stamp=$({ stat -L -c '%n %Y %s' $programs "$0" "$(dirname "$0")/init"; libraries "$top/build/telltale"; } 2>/dev/null | cksum)
 [ -s "$vm/base.cpio" ] && [ "$(cat "$vm/base.stamp" 2>/dev/null)" = "$stamp" ] && exit 0
 
 root=$(mktemp -d -p "$vm") || exit 1
 trap 'rm -rf "$root"' EXIT
+chmod 755 "$root"
 
 # A file, and each link on the way to it, at its own place.
 add() {
@@ -35,10 +40,9 @@ add() {
 	return 0
 }
 
-libraries() { ldd "$@" 2>/dev/null | sed -n 's/.*=> \(\/[^ ]*\) .*/\1/p; s/^[[:space:]]*\(\/[^ ]*\) (.*/\1/p' | sort -u; }
-
 mkdir -p "$root"/{proc,sys,dev,run,tmp,etc,root,test,usr/bin,usr/sbin,usr/lib,usr/lib64,var/log/nginx,var/lib/nginx}
 for l in bin sbin lib lib64; do ln -s usr/$l "$root/$l"; done
+# shellcheck disable=SC2086
 # the program's libraries too: the program itself comes with each run
 for f in $programs $modules $(libraries $programs "$lib"/lib-dynload/*.so "$top/build/telltale"); do add "$f"; done
 ln -sf "${python##*/}" "$root/usr/bin/python3"
