@@ -8,6 +8,7 @@
 /both/ID   Redis, then the upstream, then Redis again
 /up/ID     GET /echo/ID from the upstream
 /sql/ID    SELECT from PostgreSQL
+/order/ID  Redis, then /item/ID of the upstream, then PostgreSQL: what the demonstration does
 /echo/ID   answers at once
 /status/N  that status         /chunked  a chunked answer       /slow/MS  after that time
 /reset     closes with RST     /silent   closes without answer after 0.5 s
@@ -97,6 +98,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif what == "sql":
             postgres_query(f"SELECT 'id-{arg}'")
             self.answer(200, b"row\n")
+        elif what == "order":
+            stock = redis_get(f"stock:{arg}")
+            price = upstream_get(f"/item/{arg}")
+            postgres_query(f"SELECT name FROM customers WHERE id = {int(arg) % 100}")
+            self.answer(200, stock + price)
         elif what == "echo":
             self.answer(200, f"echo {arg}\n".encode())
         elif what == "status":
