@@ -2,8 +2,8 @@
 /*
  * Spans leave the process: OTLP/HTTP with protobuf to an endpoint, OTLP/JSON lines to a file.
  *
- * The HTTP exporter copies spans into a bounded queue (bytes); one thread of its own makes
- * batches and posts them. Full queue: the new span is dropped and counted (queue_full). Retried:
+ * The HTTP exporter packs spans into a bounded queue (bytes); one thread of its own makes batches
+ * and posts them. Full queue: the new span is dropped and counted (queue_full). Retried:
  * 429, 502, 503, 504, connection failures; Retry-After honoured; back-off with jitter from 1 s
  * to 30 s; given up after 5 minutes (counted). Other refusals are counted, never retried; partial
  * success is counted by its rejected_spans. (OTLP specification 1.x, OTLP/HTTP.)
@@ -26,9 +26,9 @@ int otlp_encode_json(const struct span *const *spans, size_t cnt, struct buf *ou
 /* ---- OTLP/HTTP ---------------------------------------------------------------------------- */
 
 struct otlp_http_cfg {
-	const char *url;     /* whole, with /v1/traces */
-	const char *headers; /* "k=v,k2=v2", percent-encoded (W3C baggage form); NULL: none */
-	bool gzip;
+	const char *url;      /* whole, with /v1/traces */
+	const char *headers;  /* "k=v,k2=v2", percent-encoded (W3C baggage form); NULL: none */
+	bool gzip;	      /* about 2 to 5 us of CPU a span: for endpoints across a network */
 	uint32_t timeout_ms;  /* default 10000 */
 	size_t queue_bytes;   /* default 64 MiB */
 	uint32_t batch_spans; /* default 512 */
@@ -38,8 +38,10 @@ struct otlp_http_cfg {
 };
 
 struct otlp_http;
-/* -EINVAL for an address that cannot be; an endpoint that is down is no error. */
+/* -EINVAL for an address that cannot be, -EBADMSG for headers that cannot be, -ENOENT or -EACCES
+ * for a certificate file, -ENOSPC, -ENOMEM; an endpoint that is down is no error. */
 int otlp_http_new(const struct otlp_http_cfg *cfg, struct otlp_http **ret_exporter);
+/* From one thread. */
 void otlp_http_push(struct otlp_http *e, const struct span *s);
 /* Sends what is queued, for at most timeout_ms in all, then ends; the rest is counted dropped. */
 void otlp_http_free(struct otlp_http *e, uint32_t timeout_ms);

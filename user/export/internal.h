@@ -60,20 +60,25 @@ int answer_parse_error(struct str body, struct answer *ret);
 #define REPLY_BYTES_MAX (4u << 20)
 
 struct reply {
-	long status;	       /* HTTP; 0: none came */
-	int64_t retry_after_s; /* of Retry-After; 0: absent or past */
-	bool protobuf;	       /* Content-Type */
+	long status;	       /* HTTP; 0: none came, and error says why */
+	int64_t retry_after_s; /* of Retry-After, seconds or HTTP-date; 0: absent or past */
+	bool protobuf;	       /* by its Content-Type */
 	struct str body;       /* the poster's, until its next post */
 	char error[ANSWER_TEXT];
 };
 
 struct poster;
+/* Errors as otlp_http_new(). */
 int poster_new(const struct otlp_http_cfg *cfg, struct poster **ret_poster);
 void poster_free(struct poster *p);
-/* Posts, waiting for the reply for the configured timeout and never past *stop_ns (monotonic; 0:
- * none), which may be set meanwhile by another thread that then calls poster_wake(). */
+/* Posts and waits for the reply: for the configured timeout, and not past *stop_ns (monotonic; 0:
+ * no end), which another thread may set meanwhile and then call poster_wake(). */
 void poster_post(struct poster *p, struct str body, const uint64_t *stop_ns, struct reply *ret);
 void poster_wake(struct poster *p);
+
+/* An address that may be shown: user, password, query and fragment are left out. The caller frees
+ * it. 0, -EINVAL or -ENOMEM. */
+int url_without_secrets(const char *url, char **ret_url);
 
 /* ---- retry -------------------------------------------------------------------------------- */
 

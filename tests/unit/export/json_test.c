@@ -14,6 +14,38 @@
 static struct resource *resource;
 static const struct scope app = { .name = { "app", 3 }, .version = { "2", 1 } };
 
+static const char full_span_text[] =
+	"{\"resourceSpans\":[{\"resource\":{\"attributes\":[{\"key\":\"service.name\","
+	"\"value\":"
+	"{\"stringValue\":\"shop\"}}]},\"scopeSpans\":[{\"scope\":{\"name\":\"app\","
+	"\"version\":\"2\"},"
+	"\"spans\":[{\"traceId\":\"5b8e0102030405060708090a0b0c0dab\",\"spanId\":"
+	"\"eee19b7ec3c1b174\","
+	"\"traceState\":\"a=1\",\"parentSpanId\":\"eee19b7ec3c1b173\",\"name\":\"GET "
+	"/x\",\"kind\":3,"
+	"\"startTimeUnixNano\":\"1790000000000000001\",\"endTimeUnixNano\":"
+	"\"1790000000000000009\","
+	"\"attributes\":[{\"key\":\"s\",\"value\":{\"stringValue\":\"a\\\"b\"}},"
+	"{\"key\":\"i\",\"value\":{\"intValue\":\"-9007199254740993\"}},"
+	"{\"key\":\"d\",\"value\":{\"doubleValue\":0.1}},"
+	"{\"key\":\"nan\",\"value\":{\"doubleValue\":\"NaN\"}},"
+	"{\"key\":\"b\",\"value\":{\"boolValue\":false}},"
+	"{\"key\":\"y\",\"value\":{\"bytesValue\":\"/wA=\"}},"
+	"{\"key\":\"a\",\"value\":{\"arrayValue\":{\"values\":[{\"intValue\":\"1\"},"
+	"{\"stringValue\":\"two\"},{}]}}},"
+	"{\"key\":\"m\",\"value\":{\"kvlistValue\":{\"values\":[{\"key\":\"k\",\"value\":"
+	"{\"boolValue\":true}}]}}},"
+	"{\"key\":\"e\",\"value\":{}},"
+	"{\"key\":\"none\",\"value\":{\"arrayValue\":{\"values\":[]}}}],"
+	"\"droppedAttributesCount\":3,"
+	"\"events\":[{\"timeUnixNano\":\"1790000000000000002\",\"name\":\"first byte\"}],"
+	"\"droppedEventsCount\":4,"
+	"\"links\":[{\"traceId\":\"ff000000000000000000000000000000\","
+	"\"spanId\":\"0001000000000000\",\"traceState\":\"x=y\",\"droppedAttributesCount\":"
+	"2,"
+	"\"flags\":769}],\"droppedLinksCount\":5,"
+	"\"status\":{\"message\":\"timed out\",\"code\":2},\"flags\":257}]}]}]}";
+
 static char *encode(const struct span *const *spans, size_t cnt)
 {
 	struct buf out = { 0 };
@@ -73,38 +105,7 @@ static void a_full_span_is_this_text(void **state)
 	const struct span *p = &s;
 	char *text = encode(&p, 1);
 
-	assert_string_equal(
-		text,
-		"{\"resourceSpans\":[{\"resource\":{\"attributes\":[{\"key\":\"service.name\","
-		"\"value\":"
-		"{\"stringValue\":\"shop\"}}]},\"scopeSpans\":[{\"scope\":{\"name\":\"app\","
-		"\"version\":\"2\"},"
-		"\"spans\":[{\"traceId\":\"5b8e0102030405060708090a0b0c0dab\",\"spanId\":"
-		"\"eee19b7ec3c1b174\","
-		"\"traceState\":\"a=1\",\"parentSpanId\":\"eee19b7ec3c1b173\",\"name\":\"GET "
-		"/x\",\"kind\":3,"
-		"\"startTimeUnixNano\":\"1790000000000000001\",\"endTimeUnixNano\":"
-		"\"1790000000000000009\","
-		"\"attributes\":[{\"key\":\"s\",\"value\":{\"stringValue\":\"a\\\"b\"}},"
-		"{\"key\":\"i\",\"value\":{\"intValue\":\"-9007199254740993\"}},"
-		"{\"key\":\"d\",\"value\":{\"doubleValue\":0.1}},"
-		"{\"key\":\"nan\",\"value\":{\"doubleValue\":\"NaN\"}},"
-		"{\"key\":\"b\",\"value\":{\"boolValue\":false}},"
-		"{\"key\":\"y\",\"value\":{\"bytesValue\":\"/wA=\"}},"
-		"{\"key\":\"a\",\"value\":{\"arrayValue\":{\"values\":[{\"intValue\":\"1\"},"
-		"{\"stringValue\":\"two\"},{}]}}},"
-		"{\"key\":\"m\",\"value\":{\"kvlistValue\":{\"values\":[{\"key\":\"k\",\"value\":"
-		"{\"boolValue\":true}}]}}},"
-		"{\"key\":\"e\",\"value\":{}},"
-		"{\"key\":\"none\",\"value\":{\"arrayValue\":{\"values\":[]}}}],"
-		"\"droppedAttributesCount\":3,"
-		"\"events\":[{\"timeUnixNano\":\"1790000000000000002\",\"name\":\"first byte\"}],"
-		"\"droppedEventsCount\":4,"
-		"\"links\":[{\"traceId\":\"ff000000000000000000000000000000\","
-		"\"spanId\":\"0001000000000000\",\"traceState\":\"x=y\",\"droppedAttributesCount\":"
-		"2,"
-		"\"flags\":769}],\"droppedLinksCount\":5,"
-		"\"status\":{\"message\":\"timed out\",\"code\":2},\"flags\":257}]}]}]}");
+	assert_string_equal(text, full_span_text);
 	free(text);
 }
 
