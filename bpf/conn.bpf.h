@@ -36,9 +36,7 @@ static __always_inline struct conn_state *conn_make(struct sock *sk)
 	if (have_sk_storage) {
 		c = bpf_sk_storage_get(&conns, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	} else {
-		struct conn_state fresh = {};
-
-		bpf_map_update_elem(&conns_by_sock, &key, &fresh, BPF_ANY);
+		bpf_map_update_elem(&conns_by_sock, &key, (void *)&fresh_conn, BPF_ANY);
 		c = bpf_map_lookup_elem(&conns_by_sock, &key);
 	}
 	if (!c) {
@@ -194,8 +192,10 @@ static __noinline int conn_announce(struct conn_state *c, struct sock *sk, __u32
 	struct event_conn *e;
 
 	e = emit_reserve(sizeof(*e));
-	if (!e)
+	if (!e) {
+		count_full();
 		return 0;
+	}
 	__builtin_memset(e, 0, sizeof(*e));
 	emit_header(&e->h, EVENT_CONN, sizeof(*e), bpf_ktime_get_ns(), c->tgid);
 	e->conn = c->id;
@@ -284,8 +284,10 @@ static __noinline int conn_flush(struct conn_state *c)
 	if (c->pos[dir] == c->told[dir])
 		return 0;
 	e = emit_reserve(sizeof(*e) + TAIL_LEN);
-	if (!e)
+	if (!e) {
+		count_full();
 		return 0;
+	}
 	len = c->pos[dir] - c->told[dir];
 	if (c->tail_len && c->tail_len <= len && c->tail_len <= TAIL_LEN) {
 		data_fill(e, c, dir, DATA_F_TAIL, c->pos[dir] - c->tail_len, c->tail_len,
@@ -309,8 +311,10 @@ static __noinline int conn_tell_end(struct conn_state *c, __u32 err, __u32 retra
 
 	conn_flush(c);
 	e = emit_reserve(sizeof(*e));
-	if (!e)
+	if (!e) {
+		count_full();
 		return 0;
+	}
 	emit_header(&e->h, EVENT_CLOSE, sizeof(*e), bpf_ktime_get_ns(), c->tgid);
 	e->conn = c->id;
 	e->pos[0] = c->pos[0];

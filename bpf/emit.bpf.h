@@ -28,27 +28,20 @@ static __always_inline void count(enum kernel_count what, __s64 n)
 		s->counts[what] += n;
 }
 
-/* Counts a record that was tried, got room or not. */
-static __always_inline void count_record(bool submitted)
+/* A record that found no room. */
+static __always_inline void count_full(void)
 {
 	struct stats *s = stats_get();
 
 	if (!s)
 		return;
 	s->counts[COUNT_records]++;
-	if (submitted)
-		s->counts[COUNT_submitted]++;
-	else
-		s->drops[DROP_ring_full]++;
+	s->drops[DROP_ring_full]++;
 }
 
-/* Room for a record of a constant size, or NULL and counted. */
-#define emit_reserve(size)                                          \
-	({                                                          \
-		void *r_ = bpf_ringbuf_reserve(&events, (size), 0); \
-		count_record(r_ != NULL);                           \
-		r_;                                                 \
-	})
+/* Room for a record of a constant size, or NULL; the caller then calls count_full() and returns, in
+ * the same branch: older verifiers take a second test of the pointer for a leak. */
+#define emit_reserve(size) bpf_ringbuf_reserve(&events, (size), 0)
 
 static __always_inline void emit_header(struct event_hdr *h, __u16 kind, __u32 size, __u64 now,
 					__u32 tgid)
@@ -63,7 +56,12 @@ static __always_inline void emit_header(struct event_hdr *h, __u16 kind, __u32 s
 static __always_inline void emit_submit(void *rec)
 {
 	__u64 flags = BPF_RB_NO_WAKEUP;
+	struct stats *s = stats_get();
 
+	if (s) {
+		s->counts[COUNT_records]++;
+		s->counts[COUNT_submitted]++;
+	}
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > wake_bytes)
 		flags = BPF_RB_FORCE_WAKEUP;
 	bpf_ringbuf_submit(rec, flags);

@@ -42,8 +42,10 @@ __noinline __u32 io_gather(__u32 slot, __u64 skip, __u32 want)
 #define DATA_CLASS(size)                                                                       \
 	do {                                                                                   \
 		e = emit_reserve(sizeof(*e) + (size));                                         \
-		if (!e)                                                                        \
-			break;                                                                 \
+		if (!e) {                                                                      \
+			count_full();                                                          \
+			return 0;                                                              \
+		}                                                                              \
 		asm volatile("" : "+r"(n)); /* keep the bound where the verifier sees it */    \
 		if (n > (size))                                                                \
 			n = (size);                                                            \
@@ -56,7 +58,7 @@ __noinline __u32 io_gather(__u32 slot, __u64 skip, __u32 want)
 __noinline int io_emit(__u32 slot, __u64 skip, __u32 want, __u64 pos)
 {
 	struct scratch *s = scratch_get(slot);
-	struct event_data *e = NULL;
+	struct event_data *e;
 	bool gathered = false;
 	__u64 n = want; /* 64 bits, so that its bound survives */
 	__u8 flags;
@@ -76,8 +78,6 @@ __noinline int io_emit(__u32 slot, __u64 skip, __u32 want, __u64 pos)
 		DATA_CLASS(PAYLOAD_LARGE);
 	else
 		DATA_CLASS(PAYLOAD_MAX);
-	if (!e)
-		return 0;
 	if (err) {
 		n = 0;
 		count_drop(DROP_fault);

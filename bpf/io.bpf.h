@@ -157,8 +157,10 @@ static __always_inline void io_mark(struct conn_state *c, __u8 dir, __u8 flags)
 {
 	struct event_data *e = emit_reserve(sizeof(*e));
 
-	if (!e)
+	if (!e) {
+		count_full();
 		return;
+	}
 	data_fill(e, c, dir, flags, c->pos[dir], 0, 0, bpf_ktime_get_ns(),
 		  bpf_get_current_pid_tgid() >> 32, thread_get(false));
 	emit_submit(e);

@@ -12,6 +12,28 @@ static __always_inline void note_listener(struct sock *sk)
 	bpf_map_update_elem(&listeners, &key, &one, BPF_ANY);
 }
 
+/* Bytes that the process has not read, beyond the sequence number that a FIN takes. */
+static __always_inline bool sock_unread(struct sock *sk)
+{
+	__u32 next = BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt);
+	__u32 read = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+
+	return (__s32)(next - read) > 1;
+}
+
+static __always_inline void conn_end(struct sock *sk)
+{
+	struct conn_state *c = conn_find(sk);
+
+	if (!c)
+		return;
+	if (c->flags & CONN_ANNOUNCED)
+		conn_tell_end(c, BPF_CORE_READ(sk, sk_err),
+			      BPF_CORE_READ((struct tcp_sock *)sk, total_retrans));
+	conn_clear_pending(c);
+	conn_delete(sk);
+}
+
 /* connect() has begun; its caller is the current process. */
 static __always_inline void note_dial(struct sock *sk)
 {
@@ -20,6 +42,7 @@ static __always_inline void note_dial(struct sock *sk)
 
 	if (!proc_selected(tgid) || !filter_port_ok(sk))
 		return;
+	conn_end(sk); /* a socket may be connected again */
 	c = conn_make(sk);
 	if (!c)
 		return;
@@ -50,16 +73,18 @@ int BPF_PROG(conn_set_state, struct sock *sk, int oldstate, int newstate)
 			conn_announce(c, sk, CONN_F_ESTABLISHED, bpf_ktime_get_ns());
 		return 0;
 	case TCP_CLOSE:
-		c = conn_find(sk);
-		if (!c)
-			return 0;
-		if (c->flags & CONN_ANNOUNCED)
-			conn_tell_end(c, BPF_CORE_READ(sk, sk_err),
-				      BPF_CORE_READ((struct tcp_sock *)sk, total_retrans));
-		conn_clear_pending(c);
-		conn_delete(sk);
+		/* what has arrived may still be read: then the end is told when the socket goes */
+		if (!sock_unread(sk))
+			conn_end(sk);
 		return 0;
 	}
+	return 0;
+}
+
+SEC("?tp_btf/tcp_destroy_sock")
+int BPF_PROG(conn_destroy, struct sock *sk)
+{
+	conn_end(sk);
 	return 0;
 }
 
@@ -72,8 +97,10 @@ int BPF_PROG(conn_retransmit, struct sock *sk, struct sk_buff *skb)
 	if (!c || !(c->flags & CONN_ANNOUNCED))
 		return 0;
 	e = emit_reserve(sizeof(*e));
-	if (!e)
+	if (!e) {
+		count_full();
 		return 0;
+	}
 	emit_header(&e->h, EVENT_RETRANSMIT, sizeof(*e), bpf_ktime_get_ns(), c->tgid);
 	e->conn = c->id;
 	emit_submit(e);
@@ -152,8 +179,10 @@ static __always_inline void flush_if_idle(struct conn_state *c)
 SEC("?iter/bpf_sk_storage_map")
 int flush_storage(struct bpf_iter__bpf_sk_storage_map *ctx)
 {
-	if (ctx->sk)
-		flush_if_idle(bpf_sk_storage_get(&conns, ctx->sk, NULL, 0));
+	struct sock *sk = ctx->sk;
+
+	if (sk)
+		flush_if_idle(bpf_sk_storage_get(&conns, sk, NULL, 0));
 	return 0;
 }
 

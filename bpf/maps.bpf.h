@@ -29,6 +29,10 @@ extern const volatile bool have_task_pt_regs;	/* bpf_task_pt_regs(): 5.15 */
 extern const volatile bool have_sock_from_file; /* bpf_sock_from_file(): 5.11 */
 extern const volatile bool tcp_recvmsg_has_nonblock; /* its fourth argument before 5.19 */
 
+/* Fresh values, kept here and not on the 512 bytes of stack. */
+extern const volatile struct conn_state fresh_conn;
+extern const volatile struct thread_state fresh_thread;
+
 /* ---- maps ---- */
 
 /* Records to user space. Resized at load. */

@@ -55,8 +55,10 @@ int BPF_PROG(proc_fork, struct task_struct *parent, struct task_struct *child)
 			count_drop(DROP_proc_table_full);
 	}
 	e = emit_reserve(sizeof(*e));
-	if (!e)
+	if (!e) {
+		count_full();
 		return 0;
+	}
 	emit_header(&e->h, EVENT_FORK, sizeof(*e), bpf_ktime_get_ns(), tgid);
 	e->child = pid;
 	e->pad = 0;
@@ -92,8 +94,10 @@ int BPF_PROG(proc_exec, struct task_struct *task)
 	if (!proc_selected(tgid))
 		return 0;
 	e = emit_reserve(sizeof(*e));
-	if (!e)
+	if (!e) {
+		count_full();
 		return 0;
+	}
 	emit_header(&e->h, EVENT_EXEC, sizeof(*e), bpf_ktime_get_ns(), tgid);
 	e->cgroup = bpf_get_current_cgroup_id();
 	e->start_ns = BPF_CORE_READ(task, start_time);
@@ -126,8 +130,10 @@ int BPF_PROG(proc_exit, struct task_struct *task)
 	if (!selected)
 		return 0;
 	e = emit_reserve(sizeof(*e));
-	if (!e)
+	if (!e) {
+		count_full();
 		return 0;
+	}
 	emit_header(&e->h, EVENT_EXIT, sizeof(*e), bpf_ktime_get_ns(), tgid);
 	e->status = BPF_CORE_READ(task, exit_code);
 	e->pad = 0;

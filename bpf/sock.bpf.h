@@ -22,14 +22,31 @@ static __always_inline bool looks_like_dns(const struct io *io)
 	       h[8] == 0 && h[10] == 0;
 }
 
+static __always_inline bool sock_had_fin(struct sock *sk)
+{
+	switch (BPF_CORE_READ(sk, __sk_common.skc_state)) {
+	case TCP_CLOSE:
+	case TCP_CLOSE_WAIT:
+	case TCP_LAST_ACK:
+	case TCP_CLOSING: return true;
+	default: return false;
+	}
+}
+
 /* The end of what has passed in a direction, after the call: for TCP the socket's own count. */
 static __always_inline __u64 sock_position(struct sock *sk, struct conn_state *c, struct io *io)
 {
+	__u32 copied;
+
 	if (c->transport != TRANSPORT_TCP)
 		return c->pos[io->dir & 1] + io->bytes;
 	if (io->dir == DIR_OUT)
 		return BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
-	return BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	copied = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	/* the peer's FIN takes a number too, and is read together with the last bytes */
+	if (sock_had_fin(sk) && copied == BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt))
+		copied--;
+	return copied;
 }
 
 static __always_inline struct conn_state *sock_first_io(struct sock *sk, struct io *io, __u32 tgid)

@@ -42,6 +42,12 @@ static __noinline bool filter_by_name(void)
 
 static __noinline bool filter_by_cgroup(void)
 {
+	if (!have_task_pt_regs) {
+		/* tracing programs may ask for ancestors since 5.15 only, as for registers */
+		__u64 own = bpf_get_current_cgroup_id();
+
+		return bpf_map_lookup_elem(&filter_cgroups, &own);
+	}
 	for (int level = 0; level <= CGROUP_LEVELS_MAX; level++) {
 		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
 
@@ -94,9 +100,8 @@ static __always_inline struct thread_state *thread_get(bool create)
 		tid = (__u32)bpf_get_current_pid_tgid();
 		t = bpf_map_lookup_elem(&threads_by_tid, &tid);
 		if (!t && create) {
-			struct thread_state fresh = {};
-
-			bpf_map_update_elem(&threads_by_tid, &tid, &fresh, BPF_NOEXIST);
+			bpf_map_update_elem(&threads_by_tid, &tid, (void *)&fresh_thread,
+					    BPF_NOEXIST);
 			t = bpf_map_lookup_elem(&threads_by_tid, &tid);
 		}
 	}

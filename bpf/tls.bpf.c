@@ -28,17 +28,17 @@ static __always_inline struct conn_state *ssl_stream(const struct tls_key *key, 
 	struct conn_state *c = bpf_map_lookup_elem(&tls_streams, key);
 
 	if (!c) {
-		struct conn_state fresh = {};
-
-		fresh.id = conn_next_id();
-		fresh.sock = key->ssl;
-		fresh.transport = TRANSPORT_TLS;
-		fresh.tgid = tgid;
-		fresh.carrier = carrier;
-		bpf_map_update_elem(&tls_streams, key, &fresh, BPF_NOEXIST);
+		bpf_map_update_elem(&tls_streams, key, (void *)&fresh_conn, BPF_NOEXIST);
 		c = bpf_map_lookup_elem(&tls_streams, key);
-		if (!c)
+		if (!c) {
 			count_drop(DROP_conn_table_full);
+			return NULL;
+		}
+		c->id = conn_next_id();
+		c->sock = key->ssl;
+		c->transport = TRANSPORT_TLS;
+		c->tgid = tgid;
+		c->carrier = carrier;
 		return c;
 	}
 	/* a TLS object that was cleared and used for another connection is another stream */

@@ -41,6 +41,7 @@ struct sock {
 
 struct tcp_sock {
 	u32 copied_seq;
+	u32 rcv_nxt;
 	u32 write_seq;
 	u32 total_retrans;
 };
@@ -87,5 +88,7 @@ enum {
 	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
 	TCP_LISTEN = 10,
+	TCP_CLOSING = 11,
 };

@@ -21,6 +21,7 @@ const struct row rows[] = {
 	{ "tramp_udp6_recv", "trampoline", 0 },
 	{ "syscall_exit", "syscall", ROW_CORE },
 	{ "conn_set_state", "core", ROW_CORE },
+	{ "conn_destroy", "core", 0 },
 	{ "conn_retransmit", "core", 0 },
 	{ "thread_switch", "core", 0 },
 	{ "proc_fork", "core", ROW_CORE },
