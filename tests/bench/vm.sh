@@ -8,6 +8,9 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
+lib=()
+for f in base clients lib otlp process servers; do lib+=(-f "tests/e2e/$f.py"); done
+
 for f in build/telltale build/tests/load; do
 	[ -x $f ] || { echo "bench-vm: there is no $f" >&2; exit 1; }
 done
@@ -21,6 +24,6 @@ tests/vm/kernels.sh "$@" | while read -r suite version; do
 	esac
 	# shellcheck disable=SC2086
 	tests/vm/vm.sh -i -m 1536 -t 3000 -f build/telltale -f build/tests/load \
-		-f tests/bench/guest.py -f tests/e2e/lib.py "$suite" /usr/bin/env TELLTALE=/test/telltale PYTHONDONTWRITEBYTECODE=1 \
+		-f tests/bench/guest.py "${lib[@]}" "$suite" /usr/bin/env TELLTALE=/test/telltale PYTHONDONTWRITEBYTECODE=1 \
 		/usr/bin/python3 -u /test/guest.py "$version" $backends </dev/null
 done

@@ -28,9 +28,9 @@ def open_shop(env):
     db, cache = lib.postgres(env), lib.redis(env)
     env.run(db.psql + ["-c", "CREATE TABLE customers (id int PRIMARY KEY, name text); "
                              "INSERT INTO customers SELECT i, 'customer ' || i FROM generate_series(0, 99) i"], env=db.env)
-    prices = lib.app(env, "shop.js", "--redis", cache.port, env=dict(os.environ, OTEL_SERVICE_NAME="prices"))
+    prices = lib.app(env, "shop.js", "--redis", cache.port, environment={"OTEL_SERVICE_NAME": "prices"})
     orders = lib.app(env, "shop.py", "--redis", cache.port, "--upstream", prices.port, "--postgres", db.port,
-                     env=dict(os.environ, OTEL_SERVICE_NAME="orders"))
+                     environment={"OTEL_SERVICE_NAME": "orders"})
     front = lib.nginx(env, http=f"upstream orders {{ server 127.0.0.1:{orders.port}; keepalive 8; }}",
                       server="location / { proxy_pass http://orders; proxy_http_version 1.1; proxy_set_header Connection ''; }")
     return front.port, front.pids + [orders.pid, prices.pid, db.pid, cache.pid]

@@ -5,7 +5,7 @@ import threading
 import time
 
 from lib import (CLIENT, PYTHON, SERVER, STATUS_ERROR, STATUS_UNSET, TELLTALE, Conn, app, check, equal, free_port, get,
-                 http_conn, need, nginx, parse_otlp, share, static_nginx)
+                 http_conn, need, parse_otlp, share, static_nginx)
 
 
 def shared_shop(env):

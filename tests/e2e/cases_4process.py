@@ -78,7 +78,7 @@ def case_threads_of_one_process(env):
 
 
 def case_service_name_of_the_environment(env):
-    shop = app(env, "shop.py", env=dict(os.environ, OTEL_SERVICE_NAME="checkout"))
+    shop = app(env, "shop.py", environment={"OTEL_SERVICE_NAME": "checkout"})
     with env.trace(pids=[shop.pid]) as t:
         get(shop.port, "/echo/1")
     equal(t.spans.one(kind=SERVER).service, "checkout", "service.name")

@@ -8,6 +8,9 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 
+lib=()
+for f in base clients lib otlp process servers; do lib+=(-f "tests/e2e/$f.py"); done
+
 vm=tests/vm
 out=build/vm/results
 command -v qemu-system-x86_64 >/dev/null || { echo "SKIP vm: no qemu-system-x86_64 (package qemu-system-x86)"; exit 0; }
@@ -29,7 +32,7 @@ backends() { # VERSION
 one() { # SUITE VERSION
 	local suite=$1 version=$2 rc
 	# shellcheck disable=SC2046
-	$vm/vm.sh -t 600 -m 1536 -f build/telltale -f $vm/guest.py -f tests/e2e/lib.py -f tests/bpf/loaded.py "$suite" \
+	$vm/vm.sh -t 600 -m 1536 -f build/telltale -f $vm/guest.py "${lib[@]}" -f tests/bpf/loaded.py "$suite" \
 		/usr/bin/env TELLTALE=/test/telltale PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -u /test/guest.py "$version" \
 		$(backends "$version") >"$out/$suite.log" 2>&1
 	rc=$?

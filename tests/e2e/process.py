@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs under test and the tracer: started here, ended by their pids, also when a case fails or
+the harness dies."""
+import ctypes
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+
+from base import TELLTALE, Fail, can_connect, equal, free_port, wait_for
+from otlp import parse_otlp
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class Process:
+    """A started program; out and err are files in the temporary directory."""
+
+    def __init__(self, owner, argv, name, **kw):
+        self.name = name
+        self.out_path = os.path.join(owner.dir, f"{name}.{len(owner.processes)}.out")
+        self.err_path = self.out_path[:-3] + "err"
+        with open(self.out_path, "wb") as out, open(self.err_path, "wb") as err:
+            kw.setdefault("stdin", subprocess.DEVNULL)
+            self.popen = subprocess.Popen(argv, stdout=out, stderr=err, start_new_session=True,
+                                          preexec_fn=die_with_parent, **kw)
+        self.pid = self.popen.pid
+        owner.processes.append(self)  # from here on Env ends it, whatever happens
+
+    def out(self):
+        with open(self.out_path, errors="replace") as f:
+            return f.read()
+
+    def err(self):
+        with open(self.err_path, errors="replace") as f:
+            return f.read()
+
+    def alive(self):
+        return self.popen.poll() is None
+
+    def wait(self, seconds=20):
+        try:
+            return self.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Fail(f"{self.name} did not end in {seconds} s; it said: {self.err()[-500:]}") from None
+
+    def stop(self, sig=signal.SIGTERM, seconds=10):
+        """Ends it; its whole session if it does not go by itself."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(sig)
+            try:
+                self.popen.wait(seconds)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+        return self.popen.wait()
+
+    def children(self):
+        """Pids of its children, whole tree."""
+        found, todo = [], [self.pid]
+        while todo:
+            pid = todo.pop()
+            try:
+                for tid in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{tid}/children") as f:
+                        kids = [int(x) for x in f.read().split()]
+                    found += kids
+                    todo += kids
+            except OSError:
+                pass
+        return found
+
+
+class Trace(Process):
+    """`telltale trace`; a context manager that ends it and then has .spans."""
+
+    def __init__(self, env, pids=(), args=(), command=None, ready=True, fmt="otlp-json"):
+        self.file = os.path.join(env.dir, f"trace.{len(env.processes)}.json")
+        self.fmt = fmt
+        argv = [TELLTALE, "trace", "-o", self.file, "--format", fmt]
+        if pids:
+            argv += ["-p", ",".join(str(p) for p in pids)]
+        argv += list(args)
+        if command:
+            argv += ["--"] + list(command)
+        super().__init__(env, argv, "telltale", cwd=env.dir)
+        self.spans = None
+        if ready and not command:
+            self.wait_ready()
+
+    def kernel_links(self):
+        """How many programs it has attached, as its open files tell."""
+        count = 0
+        try:
+            for fd in os.listdir(f"/proc/{self.pid}/fd"):
+                target = os.readlink(f"/proc/{self.pid}/fd/{fd}")
+                if "bpf_link" in target or "bpf-link" in target or "perf_event" in target:
+                    count += 1
+        except OSError:
+            pass
+        return count
+
+    def wait_ready(self):
+        """Until it has attached what it wants to attach: the number of links has come to rest."""
+        begin = time.monotonic()
+        rest, last = 0, -1
+        while rest < 4:
+            if not self.alive():
+                raise Fail(f"the tracer ended with {self.popen.returncode}: {self.err()[-800:]}")
+            if time.monotonic() - begin > 20:
+                raise Fail(f"the tracer attached nothing in 20 s: {self.err()[-800:]}")
+            now = self.kernel_links()
+            rest = rest + 1 if now == last and now > 0 else 0
+            last = now
+            time.sleep(0.05)
+        self.ready_s = time.monotonic() - begin - 0.2
+
+    def finish(self, sig=signal.SIGINT):
+        """Ends it neatly and reads its spans."""
+        if self.alive():
+            self.popen.send_signal(sig)
+        status = self.wait(20)
+        if self.fmt == "otlp-json":
+            with open(self.file) as f:
+                self.spans = parse_otlp(f.read())
+        return status
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, tb):
+        if kind is None:
+            status = self.finish()
+            equal(status, 0, f"exit status of the tracer ({self.err()[-500:]})")
+            equal(self.out(), "", "standard output with -o")
+        else:
+            self.stop()
+        return False
+
+
+class Env:
+    """One temporary directory and all that was started in it."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="telltale-e2e.")
+        os.chmod(self.dir, 0o755)
+        self.processes = []
+        self.shared = {}
+
+    def start(self, argv, name=None, **kw):
+        return Process(self, argv, name or os.path.basename(argv[0]), **kw)
+
+    def trace(self, **kw):
+        return Trace(self, **kw)
+
+    def run(self, argv, seconds=60, **kw):
+        """Runs to its end; subprocess.CompletedProcess with text."""
+        kw.setdefault("stdin", subprocess.DEVNULL)
+        try:
+            return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  errors="replace", timeout=seconds, preexec_fn=die_with_parent, **kw)
+        except subprocess.TimeoutExpired:
+            raise Fail(f"{argv[0]} {' '.join(map(str, argv[1:4]))} ... did not end in {seconds} s") from None
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def write(self, name, text):
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w" if isinstance(text, str) else "wb") as f:
+            f.write(text)
+        return path
+
+    def mark(self):
+        return len(self.processes)
+
+    def stop_since(self, mark):
+        """Ends what a case started and left; servers that cases share were started before."""
+        for p in reversed(self.processes[mark:]):
+            if p not in self.shared.values():
+                p.stop()
+
+    def close(self):
+        for p in reversed(self.processes):
+            p.stop(getattr(p, "stop_signal", signal.SIGTERM))
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Agent(Trace):
+    """`telltale run` on a free port. .port"""
+
+    def __init__(self, env, *args, environment=None):
+        self.port, self.fmt, self.file = free_port(), None, None
+        Process.__init__(self, env, [TELLTALE, "run", "--listen", f"127.0.0.1:{self.port}", *map(str, args)],
+                         "agent", cwd=env.dir, env=dict(os.environ, **(environment or {})))
+        self.wait_ready()
+        wait_for(lambda: can_connect(("127.0.0.1", self.port)), "the agent's API")
+
+
+def metrics(port):
+    """{name: {labels as a sorted tuple: value}} of /metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as r:
+        text = r.read().decode()
+    out = {}
+    for line in text.splitlines():
+        m = re.match(r'([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)', line)
+        if m and not line.startswith("#"):
+            labels = tuple(sorted(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', m.group(2) or "")))
+            out.setdefault(m.group(1), {})[labels] = float(m.group(3))
+    return out
+
+
+def books(port):
+    """{stage: {outcome: value}} of telltale_records_total, reasons of drops added up under 'dropped'."""
+    out = {}
+    for labels, value in metrics(port).get("telltale_records_total", {}).items():
+        d = dict(labels)
+        outcome = d["outcome"]
+        if outcome not in ("in", "out", "held"):
+            outcome = "dropped"
+        stage = out.setdefault(d["stage"], {"in": 0, "out": 0, "held": 0, "dropped": 0})
+        stage[outcome] += value
+    return out
+
+
+def check_balance(port, quiet_s=3.0):
+    """Every stage's books add up; asked again while the agent is between two pushes."""
+    end = time.monotonic() + quiet_s
+    while True:
+        found = books(port)
+        bad = {s: b for s, b in found.items() if b["in"] != b["out"] + b["held"] + b["dropped"]}
+        if found and not bad:
+            return found
+        if time.monotonic() > end:
+            raise Fail(f"books do not balance: {bad or 'there are none'}")
+        time.sleep(0.2)
