@@ -4,6 +4,9 @@
  * cfg.quiet_ns, or when its oldest span has waited cfg.max_wait_ns. Late spans make a further
  * trace of the same id, marked 'late'.
  *
+ * Spans of the same id pushed before the first tick wait from that tick on. The books count spans;
+ * traces, incomplete and late ones and spans whose parent never came are figures beside them.
+ *
  * Full: past cfg.max_bytes the oldest trace is pushed early, marked incomplete, and counted.
  */
 #ifndef TRACE_TRACE_H
@@ -13,8 +16,8 @@
 
 struct trace {
 	struct trace_id id;
-	struct span *
-		*spans; /* by start time; a parent is before its children where times are equal */
+	/* by start time; a parent is before its children where times are equal */
+	struct span **spans;
 	uint32_t span_cnt;
 	int32_t root; /* index of the span without a parent (or whose parent is elsewhere); -1: none
 		       */
