@@ -77,7 +77,6 @@ $(B)/user/%.o: user/%.c Makefile
 
 # what must be generated before a room compiles
 $(B)/user/probe/%.o: INC += -Ibpf
-$(B)/user/probe/%.o: | $(B)/gen/telltale.skel.h
 $(B)/user/export/%.o: | $(PROTO_C)
 
 room_obj = $(patsubst user/%.c,$(B)/user/%.o,$(wildcard user/$(1)/*.c))
@@ -91,10 +90,14 @@ $(foreach r,$(ROOMS),$(eval $(call room_rules,$(r))))
 ROOM_LIBS := $(ROOMS:%=$(B)/lib/%.a)
 # A pattern without a recipe adds no prerequisites, so the objects are named.
 $(call room_obj,export): | $(PROTO_C)
+$(call room_obj,probe): | $(B)/gen/telltale.skel.h
 
-$(B)/telltale: $(B)/user/main.o $(ROOM_LIBS)
+# main, the pipe, the agent, the commands: what sees every room
+PROGRAM_OBJ := $(patsubst user/%.c,$(B)/user/%.o,$(wildcard user/*.c))
+
+$(B)/telltale: $(PROGRAM_OBJ) $(ROOM_LIBS)
 	$(call say,LD,$@)
-	$(Q)$(CC) $(UCFLAGS) -o $@ $< -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(LDLIBS)
+	$(Q)$(CC) $(UCFLAGS) -o $@ $(PROGRAM_OBJ) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(LDLIBS)
 
 all: $(B)/telltale ## build the program
 

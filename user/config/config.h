@@ -63,8 +63,8 @@ struct config_ports {
 struct config {
 	enum command command;
 	enum command help_topic; /* COMMAND_HELP: which command's; COMMAND_NONE: the general one */
-	int argc;		 /* trace: the command to run; replay: the file; else none */
-	char *const *argv;	 /* borrowed from the caller, ended by NULL as there */
+	int argc;	   /* trace, record: the command to run; replay: the file; else none */
+	char *const *argv; /* borrowed from the caller, ended by NULL as there */
 
 	const char *config; /* the file's path */
 	const char

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run: the agent. Traces this machine until it is ended; exports spans, serves what it knows. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/api.h"
+#include "command.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "export/export.h"
+#include "self.h"
+#include "setup.h"
+
+/* For what is queued for export when the agent ends. */
+#define EXPORT_END_MS 5000
+
+struct run {
+	const struct config *config;
+	struct recent *recent;
+	struct otlp_http *exporter; /* NULL: no endpoint */
+	struct api *api;
+	struct pipe *pipe;
+};
+
+static void push_trace(void *ctx, const struct trace *t)
+{
+	recent_push(((struct run *)ctx)->recent, t);
+}
+
+static void push_span(void *ctx, const struct span *s)
+{
+	otlp_http_push(((struct run *)ctx)->exporter, s);
+}
+
+static int open_exporter(struct run *r)
+{
+	const struct config *c = r->config;
+	const struct otlp_http_cfg cfg = {
+		.url = c->otlp_url,
+		.headers = c->otlp_headers,
+		.gzip = c->otlp_compression == CONFIG_COMPRESSION_GZIP,
+		.timeout_ms = (uint32_t)(c->otlp_timeout_ns / NS_PER_MS),
+		.queue_bytes = (size_t)c->queue_size,
+		.ca_file = c->otlp_certificate,
+		.cert_file = c->otlp_client_certificate,
+		.key_file = c->otlp_client_key,
+	};
+	int err = c->otlp_url ? otlp_http_new(&cfg, &r->exporter) : 0;
+
+	if (err)
+		fprintf(stderr, "telltale: cannot export to %s: %s\n", c->otlp_url, strerror(-err));
+	return err;
+}
+
+static int open_api(struct run *r)
+{
+	const struct api_cfg cfg = { .listen = r->config->listen, .recent = r->recent };
+	int err = api_new(&cfg, &r->api);
+
+	if (err)
+		fprintf(stderr, "telltale: cannot listen on %s: %s%s\n", r->config->listen,
+			strerror(-err),
+			err == -EADDRINUSE ? "; is another agent running? (--listen)" : "");
+	return err;
+}
+
+static int open_all(struct run *r)
+{
+	const struct config *c = r->config;
+	struct pipe_cfg cfg;
+
+	setup_pipe(c, &cfg);
+	r->recent = recent_new((size_t)c->recent_traces);
+	if (!r->recent)
+		return -ENOMEM;
+	if (open_exporter(r) || open_api(r))
+		return -EIO;
+	cfg.traces = (struct trace_sink){ r, push_trace };
+	if (r->exporter)
+		cfg.spans[0] = (struct span_sink){ r, push_span };
+	return pipe_new(&cfg, &r->pipe);
+}
+
+static void close_all(struct run *r)
+{
+	/* the sinks are the last to go */
+	pipe_free(r->pipe);
+	api_free(r->api);
+	otlp_http_free(r->exporter, EXPORT_END_MS);
+	recent_free(r->recent);
+}
+
+static void attached(void *ctx)
+{
+	const struct run *r = ctx;
+
+	log_info("metrics and status on http://%s; %s%s", r->config->listen,
+		 r->exporter ? "spans go to " : "no endpoint for spans: the newest are kept",
+		 r->exporter ? r->config->otlp_url : "");
+	self_notify("READY=1");
+}
+
+static int loop(struct run *r, uint32_t *pids)
+{
+	const struct config *c = r->config;
+	struct agent_cfg cfg = { .pids = c->pid.v,
+				 .pid_cnt = c->pid.cnt,
+				 .ignore_hangup = true,
+				 .attached = attached,
+				 .ctx = r };
+	struct agent_result result;
+	struct agent *agent = NULL;
+	char why[AGENT_WHY_MAX];
+	int err;
+
+	setup_probe(c, NULL, pids, &cfg.probe);
+	err = agent_new(&cfg, r->pipe, &agent, why);
+	if (err) {
+		fprintf(stderr, "telltale: %s\n", why);
+		return EXIT_FAILED;
+	}
+	log_info("capturing by %s", capture_names[probe_capture(agent_probe(agent))]);
+	agent_loop(agent, &result, why);
+	self_notify("STOPPING=1");
+	agent_free(agent);
+	if (result.end == END_ERROR) {
+		fprintf(stderr, "telltale: %s; the agent has ended\n", why);
+		return EXIT_FAILED;
+	}
+	if (log_level() >= LOG_INFO)
+		setup_summary(pipe_spans(r->pipe), &result);
+	return 0;
+}
+
+int command_run(const struct config *c)
+{
+	struct run r = { .config = c };
+	uint32_t *pids = calloc(c->pid.cnt + 1u, sizeof(*pids));
+	sigset_t before;
+	int status = EXIT_FAILED;
+
+	/* before any thread, so that signals come to the loop alone */
+	agent_block_signals(&before);
+	self_register();
+	if (pids && !open_all(&r))
+		status = loop(&r, pids);
+	close_all(&r);
+	self_unregister();
+	free(pids);
+	return status;
+}
