@@ -8,10 +8,12 @@
  *	parser_publish(ps, m);                   head complete: pushes MSG_BEGIN
  *	parser_skip(ps, 10);                     the room eats 10 bytes, holes among them or not
  *	c->p = end of head; return PARSE_OK;
- *	... next call, at the byte after the body (or at once when none):
- *	parser_end(ps, m)                        pushes MSG_END with the time of the last byte
+ *	... next call, at the byte after the body; made at once, maybe without a byte, when it ends:
+ *	parser_end(ps, m, 0)                     pushes MSG_END with the time of the last byte
  *
- * parser_end_after_skip(ps, m) does the last step by itself when the skip is done.
+ * parser_skip_to_end(ps, m, 10) does the last three steps by itself, with one push when the body is
+ * at hand. Strings of a message may point into the cursor's bytes: when the message is not yet
+ * published at the end of the call, the room copies them.
  */
 #ifndef PROTO_PARSER_H
 #define PROTO_PARSER_H
@@ -54,6 +56,20 @@ void parser_flag(struct msg *m, uint32_t flags);
 
 /* Forgets a message that was begun and not published. */
 void parser_drop(struct parser *ps, struct msg *m);
+
+/*
+ * True when no byte will follow the cursor's last one in time: a hole, the end of the stream, or
+ * more than the room can keep. A parser that would answer MORE is called so once more: it may push
+ * what it knows with MSG_TRUNCATED, and go on after the hole by parser_skip() where it knows the
+ * length (c->p = c->end; parser_skip(rest); PARSE_OK). With MORE or BAD the bytes are lost.
+ */
+bool parser_cut(struct parser *ps);
+
+/*
+ * Offset from this call's first byte to the first byte that came after the other side had spoken:
+ * in protocols that take turns a likely beginning of a message. -1: not among these bytes.
+ */
+ptrdiff_t parser_turn(struct parser *ps);
 
 /* True when this side has had a hole since the parser last returned PARSE_OK. */
 bool parser_had_gap(struct parser *ps);

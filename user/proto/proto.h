@@ -29,6 +29,8 @@ enum msg_flags {
 	MSG_ABORTED = 1 << 3,	/* with MSG_END: the connection ended first; err says how */
 	MSG_ONE_WAY = 1 << 4,	/* a request that has no response (pub/sub message, QUIT, ...) */
 	MSG_INTERNAL = 1 << 5,	/* belongs to the connection's set-up: no span unless it fails */
+	MSG_AFTER_GAP = 1 << 6, /* messages of this side may have been lost before this one: what
+				 * waits on the connection may not be paired with it blindly */
 };
 
 /*
@@ -64,7 +66,8 @@ struct msg {
 	enum span_status server_status;
 	struct str error_type; /* responses: error.type when status is ERROR */
 	struct str status_message;
-	uint64_t body_size; /* declared or counted; UINT64_MAX: unknown */
+	uint64_t body_size; /* declared or counted; UINT64_MAX: unknown; with MSG_END it may be
+			     * known where it was not with MSG_BEGIN */
 };
 
 struct msg_sink {
