@@ -124,10 +124,9 @@ static __always_inline void io_keep_tail(struct conn_state *c, struct scratch *s
 
 /* Writes as much of a call's payload as the turn's budget allows. */
 static __always_inline void io_capture(struct conn_state *c, struct scratch *s, __u32 slot,
-				       __u64 start)
+				       __u8 dir, __u64 start)
 {
 	__u64 left = s->io.bytes, skip = 0;
-	__u8 dir = s->io.dir & 1;
 
 	s->io.conn = c->id;
 	s->io.other_pos = c->pos[!dir];
@@ -168,22 +167,23 @@ static __always_inline void io_mark(struct conn_state *c, __u8 dir, __u8 flags)
 
 /* The other direction speaks now. What is left to tell of the old turn rides in the next record,
  * unless it has bytes to show or that record may not come. */
-static __always_inline void conn_turn(struct conn_state *c, struct io *io)
+static __always_inline void conn_turn(struct conn_state *c, struct io *io, __u8 dir)
 {
 	if (c->tail_len || io->source == IO_NONE)
 		conn_flush(c);
-	c->turn = (io->dir & 1) + 1;
+	c->turn = dir + 1;
 	c->budget = capture_bytes;
 }
 
 /*
  * Bytes have passed: io.bytes of the slot's call, which end at position end of their direction (its
- * low 32 bits, where it wraps). Everything that a backend or the TLS probes see comes through here.
+ * low 32 bits, where it wraps). dir is a constant at each call. Everything that a backend or the
+ * TLS probes see comes through here.
  */
 static __always_inline int conn_io(struct conn_state *c, struct thread_state *t, struct scratch *s,
-				   __u32 slot, __u64 end, bool wraps)
+				   __u32 slot, __u8 dir, __u64 end, bool wraps)
 {
-	__u8 dir = s->io.dir & 1, has = CONN_HAS_IN << dir;
+	__u8 has = CONN_HAS_IN << dir;
 	__u64 start;
 
 	if (wraps && (c->flags & has))
@@ -205,9 +205,9 @@ static __always_inline int conn_io(struct conn_state *c, struct thread_state *t,
 		return 0;
 	}
 	if (c->turn != dir + 1)
-		conn_turn(c, &s->io);
+		conn_turn(c, &s->io, dir);
 	if (s->io.source != IO_NONE && c->budget)
-		io_capture(c, s, slot, start);
+		io_capture(c, s, slot, dir, start);
 	c->pos[dir] = end;
 	c->last_ns[dir] = bpf_ktime_get_ns();
 	c->tail_len = 0;

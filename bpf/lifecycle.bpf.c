@@ -12,13 +12,18 @@ static __always_inline void note_listener(struct sock *sk)
 	bpf_map_update_elem(&listeners, &key, &one, BPF_ANY);
 }
 
-/* Bytes that the process has not read, beyond the sequence number that a FIN takes. */
-static __always_inline bool sock_unread(struct sock *sk)
+/*
+ * Whether everything that arrived has been read and told of. A read may still be on its way to its
+ * hook when the last FIN comes, so the socket's own count of what was read is not enough.
+ */
+static __always_inline bool sock_all_told(struct sock *sk, const struct conn_state *c)
 {
 	__u32 next = BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt);
-	__u32 read = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 
-	return (__s32)(next - read) > 1;
+	if (!(c->flags & CONN_HAS_IN))
+		return BPF_CORE_READ((struct tcp_sock *)sk, bytes_received) == 0;
+	/* a FIN takes a number of its own */
+	return next - (__u32)c->pos[DIR_IN] <= 1;
 }
 
 static __always_inline void conn_end(struct sock *sk)
@@ -74,7 +79,8 @@ int BPF_PROG(conn_set_state, struct sock *sk, int oldstate, int newstate)
 		return 0;
 	case TCP_CLOSE:
 		/* what has arrived may still be read: then the end is told when the socket goes */
-		if (!sock_unread(sk))
+		c = conn_find(sk);
+		if (c && sock_all_told(sk, c))
 			conn_end(sk);
 		return 0;
 	}

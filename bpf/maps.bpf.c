@@ -16,7 +16,8 @@ const volatile bool have_sk_storage = false;
 const volatile bool have_task_storage = false;
 const volatile bool have_task_pt_regs = false;
 const volatile bool have_sock_from_file = false;
-const volatile bool tcp_recvmsg_has_nonblock = false;
+const volatile __u32 tcp_recvmsg_args = 5;
+const volatile __u32 udp_recvmsg_args = 5;
 
 const volatile struct conn_state fresh_conn = {};
 const volatile struct thread_state fresh_thread = {};

@@ -27,7 +27,8 @@ extern const volatile bool have_sk_storage;	/* this backend's sockets allow stor
 extern const volatile bool have_task_storage;	/* from tracing programs: 5.11 */
 extern const volatile bool have_task_pt_regs;	/* bpf_task_pt_regs(): 5.15 */
 extern const volatile bool have_sock_from_file; /* bpf_sock_from_file(): 5.11 */
-extern const volatile bool tcp_recvmsg_has_nonblock; /* its fourth argument before 5.19 */
+extern const volatile __u32 tcp_recvmsg_args;	/* how many it takes here */
+extern const volatile __u32 udp_recvmsg_args;
 
 /* Fresh values, kept here and not on the 512 bytes of stack. */
 extern const volatile struct conn_state fresh_conn;

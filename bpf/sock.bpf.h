@@ -34,13 +34,14 @@ static __always_inline bool sock_had_fin(struct sock *sk)
 }
 
 /* The end of what has passed in a direction, after the call: for TCP the socket's own count. */
-static __always_inline __u64 sock_position(struct sock *sk, struct conn_state *c, struct io *io)
+static __always_inline __u64 sock_position(struct sock *sk, struct conn_state *c, __u8 dir,
+					   __u32 bytes)
 {
 	__u32 copied;
 
 	if (c->transport != TRANSPORT_TCP)
-		return c->pos[io->dir & 1] + io->bytes;
-	if (io->dir == DIR_OUT)
+		return c->pos[dir] + bytes;
+	if (dir == DIR_OUT)
 		return BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
 	copied = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
 	/* the peer's FIN takes a number too, and is read together with the last bytes */
@@ -91,7 +92,8 @@ static __always_inline int sock_bytes(struct sock *sk, struct conn_state *c, __u
 		return 0;
 	if (c->transport == TRANSPORT_UDP)
 		s->io.flags = DATA_F_DATAGRAM;
-	return conn_io(c, t, s, slot, sock_position(sk, c, &s->io), c->transport == TRANSPORT_TCP);
+	return conn_io(c, t, s, slot, dir, sock_position(sk, c, dir, bytes),
+		       c->transport == TRANSPORT_TCP);
 }
 
 /* The call's end on a socket: ret bytes or -errno. Bytes that stay in the socket are not looked at.

@@ -81,7 +81,7 @@ static __always_inline int ssl_leave(struct thread_state *t, long ret, __u8 dir)
 	s->io.source = IO_BUF;
 	s->io.dir = dir;
 	s->io.flags = 0;
-	return conn_io(c, t, s, SCRATCH_OTHER, c->pos[dir & 1] + bytes, false);
+	return conn_io(c, t, s, SCRATCH_OTHER, dir, c->pos[dir] + bytes, false);
 }
 
 static __always_inline int ssl_exit(struct pt_regs *ctx, __u8 dir)

@@ -12,15 +12,26 @@ int BPF_PROG(tramp_tcp_send, struct sock *sk, struct msghdr *msg, __u64 size, in
 	return sock_io(sk, ret, 0, DIR_OUT, SCRATCH_TCP_SEND, NULL);
 }
 
-/* Since 5.19 tcp_recvmsg() has no argument 'nonblock', and the flags moved to its place. */
-SEC("?fexit/tcp_recvmsg")
-int tramp_tcp_recv(__u64 *ctx)
+/*
+ * The receive functions lost their argument 'nonblock' in 5.19 and 'addr_len' later; flags come
+ * after both lengths, and the result follows the last argument.
+ */
+static __always_inline int tramp_recv(__u64 *ctx, __u8 slot, __u32 args)
 {
 	struct sock *sk = (struct sock *)ctx[0];
 
-	if (tcp_recvmsg_has_nonblock)
-		return sock_io(sk, (int)ctx[6], (__u32)ctx[4], DIR_IN, SCRATCH_TCP_RECV, NULL);
-	return sock_io(sk, (int)ctx[5], (__u32)ctx[3], DIR_IN, SCRATCH_TCP_RECV, NULL);
+	switch (args) {
+	case 6: return sock_io(sk, (int)ctx[6], (__u32)ctx[4], DIR_IN, slot, NULL);
+	case 5: return sock_io(sk, (int)ctx[5], (__u32)ctx[3], DIR_IN, slot, NULL);
+	case 4: return sock_io(sk, (int)ctx[4], (__u32)ctx[3], DIR_IN, slot, NULL);
+	default: return 0;
+	}
+}
+
+SEC("?fexit/tcp_recvmsg")
+int tramp_tcp_recv(__u64 *ctx)
+{
+	return tramp_recv(ctx, SCRATCH_TCP_RECV, tcp_recvmsg_args);
 }
 
 /* sendfile and splice to a socket, before 6.5: counted, not read. */
@@ -66,19 +77,11 @@ int BPF_PROG(tramp_udp6_send, struct sock *sk, struct msghdr *msg, __u64 len, in
 SEC("?fexit/udp_recvmsg")
 int tramp_udp_recv(__u64 *ctx)
 {
-	struct sock *sk = (struct sock *)ctx[0];
-
-	if (tcp_recvmsg_has_nonblock)
-		return sock_io(sk, (int)ctx[6], (__u32)ctx[4], DIR_IN, SCRATCH_UDP_RECV, NULL);
-	return sock_io(sk, (int)ctx[5], (__u32)ctx[3], DIR_IN, SCRATCH_UDP_RECV, NULL);
+	return tramp_recv(ctx, SCRATCH_UDP_RECV, udp_recvmsg_args);
 }
 
 SEC("?fexit/udpv6_recvmsg")
 int tramp_udp6_recv(__u64 *ctx)
 {
-	struct sock *sk = (struct sock *)ctx[0];
-
-	if (tcp_recvmsg_has_nonblock)
-		return sock_io(sk, (int)ctx[6], (__u32)ctx[4], DIR_IN, SCRATCH_UDP_RECV, NULL);
-	return sock_io(sk, (int)ctx[5], (__u32)ctx[3], DIR_IN, SCRATCH_UDP_RECV, NULL);
+	return tramp_recv(ctx, SCRATCH_UDP_RECV, udp_recvmsg_args);
 }

@@ -43,6 +43,7 @@ struct tcp_sock {
 	u32 copied_seq;
 	u32 rcv_nxt;
 	u32 write_seq;
+	u64 bytes_received;
 	u32 total_retrans;
 };
 

@@ -21,13 +21,13 @@ static bool enum_has(const struct btf *btf, const char *enum_name, const char *m
 	return false;
 }
 
-static int func_args(const struct btf *btf, const char *func)
+static uint32_t func_args(const struct btf *btf, const char *func)
 {
 	int id = btf__find_by_name_kind(btf, func, BTF_KIND_FUNC);
 	const struct btf_type *t = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
 
 	t = t ? btf__type_by_id(btf, t->type) : NULL;
-	return t ? btf_vlen(t) : -1;
+	return t ? btf_vlen(t) : 0;
 }
 
 int features_read(struct features *f, struct btf **ret_btf)
@@ -43,7 +43,8 @@ int features_read(struct features *f, struct btf **ret_btf)
 		enum_has(btf, "bpf_map_type", "BPF_MAP_TYPE_TASK_STORAGE") && f->sk_storage;
 	f->task_pt_regs = enum_has(btf, "bpf_func_id", "BPF_FUNC_task_pt_regs");
 	f->sock_from_file = enum_has(btf, "bpf_func_id", "BPF_FUNC_sock_from_file");
-	f->recvmsg_has_nonblock = func_args(btf, "tcp_recvmsg") == 6;
+	f->tcp_recvmsg_args = func_args(btf, "tcp_recvmsg");
+	f->udp_recvmsg_args = func_args(btf, "udp_recvmsg");
 	*ret_btf = btf;
 	return 0;
 }

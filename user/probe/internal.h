@@ -20,7 +20,8 @@ struct features {
 	bool task_storage;
 	bool task_pt_regs;
 	bool sock_from_file;
-	bool recvmsg_has_nonblock;
+	uint32_t tcp_recvmsg_args; /* 0: no such function */
+	uint32_t udp_recvmsg_args;
 };
 
 /* Rows are in rows.c; this is what became of one in a run. */

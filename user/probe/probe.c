@@ -59,7 +59,8 @@ static void set_knobs(struct probe *p, const struct probe_cfg *cfg)
 	s->rodata->have_task_storage = f->task_storage;
 	s->rodata->have_task_pt_regs = f->task_pt_regs;
 	s->rodata->have_sock_from_file = f->sock_from_file && sk_storage;
-	s->rodata->tcp_recvmsg_has_nonblock = f->recvmsg_has_nonblock;
+	s->rodata->tcp_recvmsg_args = f->tcp_recvmsg_args;
+	s->rodata->udp_recvmsg_args = f->udp_recvmsg_args;
 	filter_knobs(s, &cfg->filter);
 	bpf_map__set_max_entries(s->maps.events, cfg->ring_bytes);
 	bpf_map__set_autocreate(s->maps.conns, sk_storage);
