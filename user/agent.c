@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The loop around the probe: drains by timer, adds records of its own, knows when to end. */
 #include "agent.h"
 
 #include <errno.h>
@@ -39,7 +40,7 @@ struct agent {
 	uint64_t begin_ns, cpu_begin_ns;
 	uint64_t next_idle_ns, next_tick_ns, next_second_ns;
 	uint64_t end_at_ns; /* 0: not known yet */
-	bool released;
+	uint64_t last_pass_ns;
 	struct agent_result result;
 };
 
@@ -129,6 +130,7 @@ static void pass(struct agent *a)
 {
 	uint64_t now_ns = clock_mono_ns();
 
+	__atomic_store_n(&a->last_pass_ns, now_ns, __ATOMIC_RELAXED);
 	if (now_ns >= a->next_idle_ns) {
 		probe_flush_idle(a->probe);
 		a->next_idle_ns = now_ns + FLUSH_IDLE_NS;
@@ -345,7 +347,7 @@ int agent_new(const struct agent_cfg *cfg, struct pipe *pipe, struct agent **ret
 		err = attach(a, why);
 	if (err)
 		goto out;
-	a->begin_ns = clock_mono_ns();
+	a->begin_ns = a->last_pass_ns = clock_mono_ns();
 	a->cpu_begin_ns = cpu_ns();
 	if (cfg->attached)
 		cfg->attached(cfg->ctx);
@@ -410,6 +412,11 @@ void agent_loop(struct agent *a, struct agent_result *ret, char why[AGENT_WHY_MA
 const struct probe *agent_probe(const struct agent *a)
 {
 	return a->probe;
+}
+
+uint64_t agent_last_pass_ns(const struct agent *a)
+{
+	return __atomic_load_n(&a->last_pass_ns, __ATOMIC_RELAXED);
 }
 
 static void close_fd(int fd)

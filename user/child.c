@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* A forked program held on a pipe; a second pipe that exec closes tells of failure. */
 #include "child.h"
 
 #include <errno.h>

@@ -5,12 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/api.h"
 #include "command.h"
 #include "core/clock.h"
 #include "core/log.h"
 #include "export/export.h"
-#include "self.h"
+#include "notify.h"
+#include "serve.h"
 #include "setup.h"
 
 /* For what is queued for export when the agent ends. */
@@ -20,7 +20,7 @@ struct run {
 	const struct config *config;
 	struct recent *recent;
 	struct otlp_http *exporter; /* NULL: no endpoint */
-	struct api *api;
+	struct serve *serve;
 	struct pipe *pipe;
 };
 
@@ -54,18 +54,6 @@ static int open_exporter(struct run *r)
 	return err;
 }
 
-static int open_api(struct run *r)
-{
-	const struct api_cfg cfg = { .listen = r->config->listen, .recent = r->recent };
-	int err = api_new(&cfg, &r->api);
-
-	if (err)
-		fprintf(stderr, "telltale: cannot listen on %s: %s%s\n", r->config->listen,
-			strerror(-err),
-			err == -EADDRINUSE ? "; is another agent running? (--listen)" : "");
-	return err;
-}
-
 static int open_all(struct run *r)
 {
 	const struct config *c = r->config;
@@ -75,7 +63,7 @@ static int open_all(struct run *r)
 	r->recent = recent_new((size_t)c->recent_traces);
 	if (!r->recent)
 		return -ENOMEM;
-	if (open_exporter(r) || open_api(r))
+	if (open_exporter(r) || serve_new(c->listen, r->recent, &r->serve))
 		return -EIO;
 	cfg.traces = (struct trace_sink){ r, push_trace };
 	if (r->exporter)
@@ -87,29 +75,27 @@ static void close_all(struct run *r)
 {
 	/* the sinks are the last to go */
 	pipe_free(r->pipe);
-	api_free(r->api);
+	serve_free(r->serve);
 	otlp_http_free(r->exporter, EXPORT_END_MS);
 	recent_free(r->recent);
 }
 
-static void attached(void *ctx)
+static void tell_ready(struct run *r, const struct agent *agent)
 {
-	const struct run *r = ctx;
+	const struct config *c = r->config;
 
-	log_info("metrics and status on http://%s; %s%s", r->config->listen,
-		 r->exporter ? "spans go to " : "no endpoint for spans: the newest are kept",
-		 r->exporter ? r->config->otlp_url : "");
-	self_notify("READY=1");
+	serve_attached(r->serve, agent);
+	log_info("capturing by %s; metrics and status on http://%s; %s%s",
+		 capture_names[probe_capture(agent_probe(agent))], c->listen,
+		 c->otlp_url ? "spans go to " : "no endpoint for spans: the newest are kept",
+		 c->otlp_url ? c->otlp_url : "");
+	notify_manager("READY=1");
 }
 
 static int loop(struct run *r, uint32_t *pids)
 {
 	const struct config *c = r->config;
-	struct agent_cfg cfg = { .pids = c->pid.v,
-				 .pid_cnt = c->pid.cnt,
-				 .ignore_hangup = true,
-				 .attached = attached,
-				 .ctx = r };
+	struct agent_cfg cfg = { .pids = c->pid.v, .pid_cnt = c->pid.cnt, .ignore_hangup = true };
 	struct agent_result result;
 	struct agent *agent = NULL;
 	char why[AGENT_WHY_MAX];
@@ -121,9 +107,11 @@ static int loop(struct run *r, uint32_t *pids)
 		fprintf(stderr, "telltale: %s\n", why);
 		return EXIT_FAILED;
 	}
-	log_info("capturing by %s", capture_names[probe_capture(agent_probe(agent))]);
+	tell_ready(r, agent);
 	agent_loop(agent, &result, why);
-	self_notify("STOPPING=1");
+	notify_manager("STOPPING=1");
+	serve_free(r->serve); /* it asks the agent */
+	r->serve = NULL;
 	agent_free(agent);
 	if (result.end == END_ERROR) {
 		fprintf(stderr, "telltale: %s; the agent has ended\n", why);
@@ -143,11 +131,9 @@ int command_run(const struct config *c)
 
 	/* before any thread, so that signals come to the loop alone */
 	agent_block_signals(&before);
-	self_register();
 	if (pids && !open_all(&r))
 		status = loop(&r, pids);
 	close_all(&r);
-	self_unregister();
 	free(pids);
 	return status;
 }

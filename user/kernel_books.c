@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* EVENT_BOOKS to a stage's books. */
 #include "kernel_books.h"
 
 #include <math.h>

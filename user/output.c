@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Files of trees or OTLP/JSON lines, and which traces go into them. */
 #include "output.h"
 
 #include <errno.h>

@@ -1,20 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The list of processes that records spoke of, and the queue of answers about them. */
 #include "procs.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "core/books.h"
 
 #define MAX_DEFAULT	    65536
+#define HINTS_DEFAULT	    1024
 #define QUEUE_BYTES_DEFAULT (4u << 20)
 
 struct known {
 	uint32_t tgid;
-	bool connected; /* asked about since it has a connection */
-	bool answered;
+	bool asked;		   /* since it is what it is */
+	bool answered;		   /* with asked */
+	struct event_exec *hint;   /* NULL: none, or used, or too old */
+	struct known *prev, *next; /* among those with a hint, oldest first */
 	UT_hash_handle hh;
 };
 
@@ -27,6 +32,8 @@ struct procs {
 	struct procs_cfg cfg;
 	struct discover *discover;
 	struct known *known; /* oldest first */
+	struct known *hinted;
+	uint32_t hint_cnt;
 	uint32_t outstanding;
 	uint64_t forgotten;
 	struct gauge forgotten_gauge;
@@ -79,7 +86,7 @@ static void note_answer(struct procs *p, uint32_t tgid)
 	struct known *k;
 
 	HASH_FIND(hh, p->known, &tgid, sizeof(tgid), k);
-	if (!k || k->answered)
+	if (!k || !k->asked || k->answered)
 		return;
 	k->answered = true;
 	p->outstanding--;
@@ -114,19 +121,29 @@ void procs_drain(struct procs *p, void (*push)(void *ctx, const void *rec, size_
 
 /* ---- questions ---- */
 
+static void drop_hint(struct procs *p, struct known *k)
+{
+	if (!k->hint)
+		return;
+	DL_DELETE(p->hinted, k);
+	p->hint_cnt--;
+	free(k->hint);
+	k->hint = NULL;
+}
+
 static void forget(struct procs *p, struct known *k)
 {
-	if (!k->answered)
+	if (k->asked && !k->answered)
 		p->outstanding--;
+	drop_hint(p, k);
 	HASH_DEL(p->known, k);
 	free(k);
 }
 
-static struct known *known_get(struct procs *p, uint32_t tgid, bool *ret_new)
+static struct known *known_get(struct procs *p, uint32_t tgid)
 {
 	struct known *k;
 
-	*ret_new = false;
 	HASH_FIND(hh, p->known, &tgid, sizeof(tgid), k);
 	if (k)
 		return k;
@@ -138,47 +155,40 @@ static struct known *known_get(struct procs *p, uint32_t tgid, bool *ret_new)
 	if (!k)
 		return NULL;
 	k->tgid = tgid;
-	p->outstanding++;
 	HASH_ADD(hh, p->known, tgid, sizeof(k->tgid), k);
-	*ret_new = true;
 	return k;
-}
-
-static void see(struct procs *p, uint32_t tgid)
-{
-	struct known *k;
-	bool new;
-
-	if (!tgid)
-		return;
-	k = known_get(p, tgid, &new);
-	if (!k || k->connected)
-		return;
-	k->connected = true;
-	discover_ask(p->discover, tgid, NULL);
-}
-
-static void see_exec(struct procs *p, const struct event_exec *e)
-{
-	struct known *k;
-	bool new;
-
-	k = known_get(p, e->h.tgid, &new);
-	if (!k)
-		return;
-	if (k->answered)
-		p->outstanding++;
-	k->answered = false;
-	k->connected = false;
-	discover_ask(p->discover, e->h.tgid, e);
 }
 
 void procs_ask(struct procs *p, uint32_t tgid)
 {
-	bool new;
+	struct known *k = tgid ? known_get(p, tgid) : NULL;
 
-	if (known_get(p, tgid, &new) && new)
-		discover_ask(p->discover, tgid, NULL);
+	if (!k || k->asked)
+		return;
+	k->asked = true;
+	k->answered = false;
+	p->outstanding++;
+	discover_ask(p->discover, tgid, k->hint);
+	drop_hint(p, k);
+}
+
+static void see_exec(struct procs *p, const struct event_exec *e)
+{
+	struct known *k = known_get(p, e->h.tgid);
+
+	if (!k)
+		return;
+	if (k->asked && !k->answered)
+		p->outstanding--;
+	k->asked = false;
+	drop_hint(p, k);
+	k->hint = malloc(sizeof(*e));
+	if (!k->hint)
+		return;
+	*k->hint = *e;
+	DL_APPEND(p->hinted, k);
+	if (++p->hint_cnt > p->cfg.max_hints)
+		drop_hint(p, p->hinted);
 }
 
 void procs_record(void *ctx, const struct event_hdr *rec)
@@ -188,7 +198,7 @@ void procs_record(void *ctx, const struct event_hdr *rec)
 
 	switch (rec->kind) {
 	case EVENT_CONN:
-	case EVENT_DATA: see(p, rec->tgid); break;
+	case EVENT_DATA: procs_ask(p, rec->tgid); break;
 	case EVENT_EXEC: see_exec(p, (const struct event_exec *)rec); break;
 	case EVENT_EXIT:
 		HASH_FIND(hh, p->known, &rec->tgid, sizeof(rec->tgid), k);
@@ -216,6 +226,7 @@ int procs_new(const struct procs_cfg *cfg, struct procs **ret_procs)
 		return -ENOMEM;
 	p->cfg = *cfg;
 	p->cfg.max = cfg->max ? cfg->max : MAX_DEFAULT;
+	p->cfg.max_hints = cfg->max_hints ? cfg->max_hints : HINTS_DEFAULT;
 	p->cfg.queue_bytes = cfg->queue_bytes ? cfg->queue_bytes : QUEUE_BYTES_DEFAULT;
 	p->books =
 		(struct books){ .stage = "process", .unit = "record", .reason = { "queue_full" } };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which processes records speak of: asks discover about each once (again after exec, and once more
- * when it first has a connection, since by then its libraries are mapped), and takes its answers
- * over from discover's thread in a bounded queue.
+ * Which processes records speak of: asks discover about each when it first has a connection (most
+ * never have one) and again after exec, with the exec's record as a hint, since a short-lived
+ * process may be gone by then. Takes the answers over from discover's thread in a bounded queue.
  */
 #ifndef TELLTALE_PROCS_H
 #define TELLTALE_PROCS_H
@@ -11,7 +11,8 @@
 
 struct procs_cfg {
 	uint32_t max; /* processes remembered; default 65536; past it the oldest is forgotten */
-	size_t queue_bytes; /* default 4 MiB */
+	uint32_t max_hints; /* exec records kept; default 1024; the oldest goes first */
+	size_t queue_bytes; /* of answers; default 4 MiB */
 	/* A TLS library in a process; on discover's thread. May be NULL. */
 	void (*library)(void *ctx, const struct library *lib);
 	void *ctx;

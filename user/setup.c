@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* What trace, record and run share: options to room settings, the child, the exit status. */
 #include "setup.h"
 
 #include <errno.h>

@@ -10,6 +10,7 @@
 
 #define ANSWER_MAX (4u << 20)
 #define TIMEOUT_MS 5000L
+#define PLACES	   9 /* stages whose order is known */
 
 /* ---- the table ---- */
 
@@ -42,6 +43,26 @@ static const char *string(const json_t *object, const char *key)
 	return s ? s : "";
 }
 
+static void add_stage(const json_t *s, struct buf *out)
+{
+	buf_printf(out, "%-14s %-8s %14lld %14lld %10lld", string(s, "stage"), string(s, "unit"),
+		   (long long)number(s, "in"), (long long)number(s, "out"),
+		   (long long)number(s, "held"));
+	add_dropped(json_object_get(s, "dropped"), out);
+}
+
+/* Where a stage stands on the way of the data; those that are not known come last. */
+static size_t place(const json_t *s)
+{
+	static const char *const order[PLACES] = { "kernel", "process", "ring",	 "stream", "proto",
+						   "span",   "redact",	"trace", "recent" };
+	size_t i = 0;
+
+	while (i < PLACES && strcmp(order[i], string(s, "stage")) != 0)
+		i++;
+	return i;
+}
+
 int status_table(struct str json, struct buf *out)
 {
 	json_t *all = json_loadb(json.p ? json.p : "", json.len, 0, NULL);
@@ -54,13 +75,8 @@ int status_table(struct str json, struct buf *out)
 	}
 	buf_printf(out, "%-14s %-8s %14s %14s %10s %12s\n", "stage", "unit", "in", "out", "held",
 		   "dropped");
-	json_array_foreach(stages, i, s)
-	{
-		buf_printf(out, "%-14s %-8s %14lld %14lld %10lld", string(s, "stage"),
-			   string(s, "unit"), (long long)number(s, "in"),
-			   (long long)number(s, "out"), (long long)number(s, "held"));
-		add_dropped(json_object_get(s, "dropped"), out);
-	}
+	for (size_t at = 0; at <= PLACES; at++)
+		json_array_foreach(stages, i, s) if (place(s) == at) add_stage(s, out);
 	json_decref(all);
 	return out->failed ? -ENOMEM : 0;
 }
