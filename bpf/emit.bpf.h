@@ -52,7 +52,10 @@ static __always_inline void emit_header(struct event_hdr *h, __u16 kind, __u32 s
 	h->size = size;
 }
 
-/* A wake-up per record costs more than everything else: the reader comes by timer. */
+/* A wake-up per record costs more than everything else: the reader comes by timer, and is woken
+ * only when the waiting data passes a mark, by the few records that see it pass. */
+#define WAKE_WINDOW (4 * PAYLOAD_MAX)
+
 static __always_inline void emit_submit(void *rec)
 {
 	__u64 flags = BPF_RB_NO_WAKEUP;
@@ -62,7 +65,7 @@ static __always_inline void emit_submit(void *rec)
 		s->counts[COUNT_records]++;
 		s->counts[COUNT_submitted]++;
 	}
-	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) > wake_bytes)
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) - wake_bytes < WAKE_WINDOW)
 		flags = BPF_RB_FORCE_WAKEUP;
 	bpf_ringbuf_submit(rec, flags);
 }
