@@ -27,10 +27,11 @@ def results(output):
             continue
         text = m.group(2)
         skip = re.search(r"#\s*SKIP\s*(.*)", text)
-        if m.group(1):
-            yield "FAIL", text, "assertion failed"
-        elif skip:
+        # a skipped one is `not ok 2 # SKIP name` there
+        if skip:
             yield "SKIP", text[:skip.start()].strip() or skip.group(1), ""
+        elif m.group(1):
+            yield "FAIL", text, "assertion failed"
         else:
             yield "PASS", text, ""
 
