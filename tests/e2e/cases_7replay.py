@@ -3,16 +3,7 @@
 import os
 import stat
 
-from lib import CLIENT, SERVER, TELLTALE, Trace, Process, app, check, equal, get, load, nginx, parse_otlp, shared_redis
-
-
-class Record(Trace):
-    """`telltale record` of some pids."""
-
-    def __init__(self, env, pids, file):
-        self.fmt, self.file = None, file
-        Process.__init__(self, env, [TELLTALE, "record", "-o", file, "-p", ",".join(map(str, pids))], "record", cwd=env.dir)
-        self.wait_ready()
+from lib import CLIENT, SERVER, TELLTALE, Record, app, check, equal, get, load, nginx, parse_otlp, shared_redis
 
 
 def replay(env, file, name, **kw):

@@ -196,6 +196,15 @@ class Env:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+class Record(Trace):
+    """`telltale record` of some processes to a file."""
+
+    def __init__(self, env, pids, file):
+        self.fmt, self.file = None, file
+        Process.__init__(self, env, [TELLTALE, "record", "-o", file, "-p", ",".join(map(str, pids))], "record", cwd=env.dir)
+        self.wait_ready()
+
+
 class Agent(Trace):
     """`telltale run` on a free port. .port"""
 
