@@ -6,10 +6,10 @@ from lib import (CLIENT, SERVER, STATUS_ERROR, STATUS_UNSET, TELLTALE, Conn, che
                  redis, resp, shared_mariadb, shared_postgres, shared_redis)
 
 
-def traced(env, argv, want=0, **kw):
+def traced(env, argv, want=0, environment=None):
     """Spans of a traced command."""
     out = env.path("traced.json")
-    r = env.run([TELLTALE, "trace", "-o", out, "--format", "otlp-json", "--"] + argv, **kw)
+    r = env.run([TELLTALE, "trace", "-o", out, "--format", "otlp-json", "--"] + argv, env=environment)
     equal(r.returncode, want, f"exit status of {argv[0]} ({r.stderr[-300:]})")
     with open(out) as f:
         return parse_otlp(f.read())
@@ -119,7 +119,7 @@ def case_redis_client(env):
 
 def case_postgres_simple(env):
     pg = shared_postgres(env)
-    spans = traced(env, pg.psql + ["-c", "SELECT 'top secret' || 42 AS x"], env=pg.env)
+    spans = traced(env, pg.psql + ["-c", "SELECT 'top secret' || 42 AS x"], environment=pg.env)
     s = spans.one(kind=CLIENT, db__operation__name="SELECT")
     equal((s.attrs.get("db.system.name"), s.attrs.get("db.namespace")), ("postgresql", "postgres"), "system, namespace")
     check("top secret" not in repr(s.attrs) and "42" not in s.attrs.get("db.query.text", "42"), f"literals: {s.attrs}")
@@ -128,7 +128,7 @@ def case_postgres_simple(env):
 
 def case_postgres_error(env):
     pg = shared_postgres(env)
-    spans = traced(env, pg.psql + ["-c", "SELECT 1/0"], want=1, env=pg.env)
+    spans = traced(env, pg.psql + ["-c", "SELECT 1/0"], want=1, environment=pg.env)
     s = spans.one(kind=CLIENT, db__operation__name="SELECT")
     equal((s.status, s.attrs.get("db.response.status_code"), s.attrs.get("error.type")), (STATUS_ERROR, "22012", "22012"),
           "status, code, error.type")
@@ -138,7 +138,7 @@ def case_postgres_several_statements(env):
     pg = shared_postgres(env)
     script = env.write("several.sql", "CREATE TABLE IF NOT EXISTS t (a int, b text);\nINSERT INTO t VALUES (1, 'x');\n"
                                       "UPDATE t SET b = 'y' WHERE a = 1;\nSELECT * FROM t;\nDROP TABLE t;\n")
-    spans = traced(env, pg.psql + ["-f", script], env=pg.env)
+    spans = traced(env, pg.psql + ["-f", script], environment=pg.env)
     got = [s.attrs.get("db.operation.name") for s in sorted(spans, key=lambda s: s.start)]
     equal(got, ["CREATE", "INSERT", "UPDATE", "SELECT", "DROP"], "operations")
 
@@ -147,7 +147,7 @@ def case_postgres_extended_and_prepared(env):
     pg = shared_postgres(env)
     script = env.write("bench.sql", "\\set n random(1, 1000)\nSELECT :n + 1 AS y;\n")
     for mode in ("extended", "prepared"):
-        spans = traced(env, [f"{pg.bindir}/pgbench", "-n", "-M", mode, "-c", "2", "-t", "20", "-f", script], env=pg.env)
+        spans = traced(env, [f"{pg.bindir}/pgbench", "-n", "-M", mode, "-c", "2", "-t", "20", "-f", script], environment=pg.env)
         selects = spans.find(kind=CLIENT, db__operation__name="SELECT", db__query__text=lambda q: q and "AS y" in q)
         equal(len(selects), 40, f"SELECTs with -M {mode} of {len(spans)} spans")
         check(all(s.status == STATUS_UNSET for s in selects), "their status")
@@ -158,7 +158,7 @@ def case_postgres_copy(env):
     rows = env.write("rows.txt", "".join(f"{i}\tsecret value {i}\n" for i in range(2000)))
     script = env.write("copy.sql", f"CREATE TABLE c (a int, b text);\n\\copy c from '{rows}'\n"
                                    f"\\copy c to '{env.path('out.txt')}'\nSELECT count(*) FROM c;\nDROP TABLE c;\n")
-    spans = traced(env, pg.psql + ["-f", script], env=pg.env)
+    spans = traced(env, pg.psql + ["-f", script], environment=pg.env)
     spans.count(2, kind=CLIENT, db__operation__name="COPY")
     spans.one(kind=CLIENT, db__operation__name="SELECT")
     spans.one(kind=CLIENT, db__operation__name="DROP")

@@ -6,8 +6,8 @@ import signal
 from lib import TELLTALE, check, equal, get, static_nginx
 
 
-def refuses(env, args, *words, status=None, **kw):
-    r = env.run([TELLTALE] + [str(a) for a in args], seconds=20, **kw)
+def refuses(env, args, *words, status=None, environment=None, **kw):
+    r = env.run([TELLTALE] + [str(a) for a in args], seconds=20, env=environment, **kw)
     check(0 < r.returncode < 126 or r.returncode == status, f"{args}: exit status {r.returncode}, said {r.stderr!r}")
     if status is not None:
         equal(r.returncode, status, f"exit status of {args}")
@@ -70,7 +70,7 @@ def case_configuration_errors_name_the_line(env):
 
 
 def case_environment_errors_name_the_variable(env):
-    refuses(env, ["run"], "TELLTALE_CAPTURE_BYTES", env=dict(os.environ, TELLTALE_CAPTURE_BYTES="many"))
+    refuses(env, ["run"], "TELLTALE_CAPTURE_BYTES", environment=dict(os.environ, TELLTALE_CAPTURE_BYTES="many"))
 
 
 def case_without_privileges(env):
