@@ -132,6 +132,16 @@ static struct attrs copy_attrs(struct copier *cp, const struct attrs *from, int 
 	return to;
 }
 
+bool attrs_copy(const struct attrs *from, struct arena *mem, struct attrs *ret_to)
+{
+	struct copier cp = { .mem = mem };
+
+	*ret_to = copy_attrs(&cp, from, 0);
+	if (cp.failed) /* half a list would hold empty values */
+		*ret_to = (struct attrs){ .dropped = from->cnt + from->dropped };
+	return !cp.failed;
+}
+
 struct span *span_copy(const struct span *s, struct arena *mem)
 {
 	struct copier cp = { .mem = mem };

@@ -155,6 +155,10 @@ struct attr *attrs_find(const struct attrs *a, struct str key);
 /* Its string, empty when absent or of another type. */
 struct str attrs_str(const struct attrs *a, const char *key);
 
+/* A deep copy of a list into mem, keys included. False without room: the result is empty and
+ * counts all as dropped. */
+bool attrs_copy(const struct attrs *from, struct arena *mem, struct attrs *ret_to);
+
 /* A deep copy into mem (the resource is counted, the scope shared). NULL without room. */
 struct span *span_copy(const struct span *s, struct arena *mem);
 /* Lets go of the resource of a copy; the arena is the caller's to free. */
