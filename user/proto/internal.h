@@ -53,7 +53,7 @@ struct lane {
 	uint64_t pos;	   /* of the byte to be parsed next */
 	uint64_t end;	   /* where the next chunk begins */
 	uint64_t turn_pos; /* first byte after the other side spoke */
-	uint64_t last_ns;  /* when the newest byte before this push passed */
+	uint64_t last_ns;  /* when the byte before pos passed */
 	uint64_t skip;
 	struct open_msg *skip_msg; /* ends with the skip */
 	struct arena *mem;

@@ -76,6 +76,11 @@ static int hold_grow(struct protos *p, struct lane *l, uint32_t need)
 
 static void hold_mark(struct hold *h, struct mark mark)
 {
+	const struct mark *last = h->mark_cnt ? &h->mark[h->mark_cnt - 1] : NULL;
+
+	if (last && last->ts_ns == mark.ts_ns && last->tgid == mark.tgid &&
+	    memcmp(&last->thread, &mark.thread, sizeof(mark.thread)) == 0)
+		return;
 	if (h->mark_cnt == MARKS_MAX) {
 		/* full: every second one goes, the first one stays */
 		h->mark_cnt /= 2;
@@ -99,6 +104,8 @@ int lane_hold(struct parser *ps, struct lane *l, const struct chunk *c, const ui
 			lane_release(ps, l);
 		return err;
 	}
+	if (!len && l->pos > c->pos)
+		l->last_ns = c->ts_ns;
 	hold_mark(l->hold, (struct mark){ .pos = l->pos + len,
 					  .ts_ns = c->ts_ns,
 					  .tgid = c->tgid,
@@ -107,6 +114,19 @@ int lane_hold(struct parser *ps, struct lane *l, const struct chunk *c, const ui
 	l->hold->len += (uint32_t)n;
 	*ret_n = n;
 	return 0;
+}
+
+struct mark lane_mark(const struct parser *ps, const struct lane *l, uint64_t pos)
+{
+	const struct chunk *c = ps->chunk;
+
+	if (c && l == &ps->lane[c->dir] && (c->kind == CHUNK_DATA || c->kind == CHUNK_GAP) &&
+	    pos >= c->pos)
+		return (struct mark){ c->pos, c->ts_ns, c->tgid, c->thread };
+	for (uint32_t i = l->hold ? l->hold->mark_cnt : 0; i > 0; i--)
+		if (l->hold->mark[i - 1].pos <= pos)
+			return l->hold->mark[i - 1];
+	return (struct mark){ .pos = pos, .ts_ns = l->last_ns, .tgid = ps->conn->tgid };
 }
 
 /* l->pos has already advanced by n. */
@@ -121,25 +141,13 @@ static void hold_consume(struct parser *ps, struct lane *l, size_t n)
 	}
 	if (!n)
 		return;
+	l->last_ns = lane_mark(ps, l, l->pos - 1).ts_ns;
 	h->len -= (uint32_t)n;
 	memmove(h->data, h->data + n, h->len);
 	while (first + 1 < h->mark_cnt && h->mark[first + 1].pos <= l->pos)
 		first++;
 	h->mark_cnt -= first;
 	memmove(h->mark, h->mark + first, h->mark_cnt * sizeof(h->mark[0]));
-}
-
-struct mark lane_mark(const struct parser *ps, const struct lane *l, uint64_t pos)
-{
-	const struct chunk *c = ps->chunk;
-
-	if (c && l == &ps->lane[c->dir] && (c->kind == CHUNK_DATA || c->kind == CHUNK_GAP) &&
-	    pos >= c->pos)
-		return (struct mark){ c->pos, c->ts_ns, c->tgid, c->thread };
-	for (uint32_t i = l->hold ? l->hold->mark_cnt : 0; i > 0; i--)
-		if (l->hold->mark[i - 1].pos <= pos)
-			return l->hold->mark[i - 1];
-	return (struct mark){ .pos = pos, .ts_ns = l->last_ns, .tgid = ps->conn->tgid };
 }
 
 /* ---- parsing ---- */

@@ -368,7 +368,7 @@ static void push_bytes(struct parser *ps, const struct chunk *c)
 		err = push_datagram(ps, l, c);
 	else if (c->kind == CHUNK_DATA && c->len)
 		err = push_data(ps, l, c);
-	if (c->kind != CHUNK_EOF)
+	if (c->kind != CHUNK_EOF && !l->hold)
 		l->last_ns = c->ts_ns;
 	book_chunk(ps, l, c, err);
 	for (int i = 0; i < 2; i++)

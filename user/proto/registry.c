@@ -3,8 +3,10 @@
 #include "proto/proto.h"
 
 extern const struct proto proto_http2;
+extern const struct proto proto_http;
 
 const struct proto *const proto_registry[] = {
 	&proto_http2,
+	&proto_http,
 	NULL,
 };

@@ -125,7 +125,8 @@ static inline void feed_head(struct buf *b, const struct msg *m)
 		     { "traceparent", m->traceparent }, { "tracestate", m->tracestate },
 		     { "error", m->error_type },	{ "message", m->status_message } };
 
-	buf_printf(b, " " STR_FMT, STR_ARG(m->operation));
+	if (m->operation.len)
+		buf_printf(b, " " STR_FMT, STR_ARG(m->operation));
 	for (size_t i = 0; i < ARRAY_LEN(strs); i++)
 		if (strs[i].s.len)
 			buf_printf(b, " %s=" STR_FMT, strs[i].name, STR_ARG(strs[i].s));
