@@ -206,6 +206,25 @@ static bool may_become(const struct view *v, size_t len)
 	return v->len <= 4096;
 }
 
+/* Bytes that begin with packet number 1. */
+static enum detect detect_reply(const uint8_t *p, size_t len)
+{
+	struct cursor c = cursor_of(p, len);
+	struct view v, next;
+
+	take_view(&c, &v);
+	if (begins_result(p, len) || (v.whole && is_error(&v)))
+		return DETECT_RESPONSE;
+	/* rows and their end */
+	if (ends_reply(p, len))
+		return cursor_left(&c) ? DETECT_RESPONSE : DETECT_MORE;
+	/* OK alone is but 7 bytes; another reply after it makes it sure */
+	if (is_ok(&v) && take_view(&c, &next) && next.seq == 1 &&
+	    (is_ok(&next) || is_error(&next) || next.len <= 4))
+		return DETECT_RESPONSE;
+	return DETECT_NO;
+}
+
 static enum detect my_detect(const uint8_t *p, size_t len, uint16_t port, bool datagram)
 {
 	struct cursor c = cursor_of(p, len);
@@ -223,15 +242,8 @@ static enum detect my_detect(const uint8_t *p, size_t len, uint16_t port, bool d
 		return DETECT_REQUEST;
 	if (v.seq <= 2 && may_become(&v, len))
 		return is_sql(&v) ? DETECT_REQUEST : DETECT_MORE;
-	if (v.seq == 1) {
-		/* OK alone is but 7 bytes; another reply after it makes it sure */
-		if (v.whole && is_ok(&v) && cursor_left(&c) && take_view(&c, &v) && v.seq == 1)
-			return is_ok(&v) || is_error(&v) || v.len <= 4 ? DETECT_RESPONSE
-								       : DETECT_NO;
-		if (begins_result(p, len) || (v.whole && is_error(&v)))
-			return DETECT_RESPONSE;
-		return ends_reply(p, len) ? DETECT_MORE : DETECT_NO;
-	}
+	if (v.seq == 1)
+		return detect_reply(p, len);
 	c = cursor_of(p, len);
 	while (take_view(&c, &v) && (v.whole || v.len == 0 || cursor_left(&v.body))) {
 		enum likeness like = like_command(&v);

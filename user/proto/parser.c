@@ -138,7 +138,7 @@ static int adopt(struct parser *ps, size_t row, struct lane *l, enum detect d)
 	const struct proto *proto = ps->owner->rows[row];
 	struct lane *other = &ps->lane[l == &ps->lane[0]];
 	struct hold *h = other->hold;
-	bool known;
+	enum detect shown = DETECT_NO;
 
 	ps->state = proto->state_size ? calloc(1, proto->state_size) : NULL;
 	if (proto->state_size && !ps->state)
@@ -147,10 +147,12 @@ static int adopt(struct parser *ps, size_t row, struct lane *l, enum detect d)
 	ps->owner->conn_cnt[row]++;
 	l->side = d == DETECT_REQUEST ? SIDE_REQUEST : SIDE_RESPONSE;
 	other->side = d == DETECT_REQUEST ? SIDE_RESPONSE : SIDE_REQUEST;
-	/* what the other side showed before may be understood now; else it begins somewhere */
-	known = h && proto->detect(h->data, MIN(h->len, (uint32_t)DETECT_MAX),
-				   server_port(ps->conn), false) != DETECT_NO;
-	if (other->failed && !known) {
+	/* What the other side showed before may be understood now; else it begins somewhere. Bytes
+	 * that could become anything ("may be more") are what the end of a message looks like. */
+	if (h)
+		shown = proto->detect(h->data, MIN(h->len, (uint32_t)DETECT_MAX),
+				      server_port(ps->conn), false);
+	if (other->failed && shown != DETECT_REQUEST && shown != DETECT_RESPONSE) {
 		other->resync = other->gap = true;
 		if (!proto->resync)
 			ps->fate = FATE_GIVEN_UP;
@@ -279,8 +281,7 @@ static void push_gap(struct parser *ps, struct lane *l, uint64_t len)
 		lane_gap(ps, l, len);
 		return;
 	}
-	lane_forget(ps, l);
-	l->pos += len;
+	lane_forget(ps, l); /* its end counts the gap already */
 	l->failed = l->gap = true;
 }
 

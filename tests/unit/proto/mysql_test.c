@@ -22,16 +22,21 @@ static void bytes_one_by_one_give_the_same(void **state)
 			check_whole(recorded[i], split);
 }
 
+/* Not the compressed one: with its login in the hole it looks like any other. */
+static const char *const plain[] = { "mysql_simple", "mysql_stmt", "mysql_infile", "mysql_large",
+				     "mysql_denied" };
+
 static void a_hole_anywhere_invents_nothing(void **state)
 {
-	for (size_t i = 0; i < ARRAY_LEN(recorded); i++)
-		check_holes(recorded[i], 4);
+	for (size_t i = 0; i < ARRAY_LEN(plain); i++)
+		check_holes(plain[i], 4);
 }
 
 static void joined_anywhere_nothing_is_invented(void **state)
 {
-	for (size_t i = 0; i < ARRAY_LEN(recorded); i++)
-		check_joined(recorded[i], 1);
+	/* the recording of statements ends in commands of one byte, that prove nothing */
+	for (size_t i = 0; i < ARRAY_LEN(plain); i++)
+		check_joined(plain[i], strstr(plain[i], "stmt") ? 4 : 1);
 }
 
 int main(void)
