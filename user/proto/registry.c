@@ -8,12 +8,6 @@ extern const struct proto proto_http2;
 extern const struct proto proto_mysql;
 extern const struct proto proto_postgres;
 
-/* clang-format off */
 const struct proto *const proto_registry[] = {
-	&proto_http2,
-	&proto_http,
-	&proto_dns,
-	&proto_postgres,
-	&proto_mysql,
-	NULL,
+	&proto_http2, &proto_http, &proto_dns, &proto_postgres, &proto_mysql, NULL,
 };
