@@ -58,7 +58,12 @@ void setup_pipe(const struct config *c, struct pipe_cfg *ret_cfg)
 static void add_dropped(void *ctx, const struct books *b)
 {
 	uint64_t *sum = ctx;
+	bool begins = !strcmp(b->stage, "kernel") || !strcmp(b->stage, "ring");
+	bool ends = !strcmp(b->unit, "span") && strcmp(b->stage, "span") != 0;
 
+	/* stages between drop mostly what nobody asked for: other protocols, repeats, set-up */
+	if (!begins && !ends)
+		return;
 	for (int i = 0; i < BOOKS_REASONS && b->reason[i]; i++)
 		*sum += book_read(&b->dropped[i]);
 }

@@ -15,7 +15,7 @@ void setup_probe(const struct config *c, const struct child *child, uint32_t *pi
 		 struct probe_cfg *ret_cfg);
 void setup_pipe(const struct config *c, struct pipe_cfg *ret_cfg);
 
-/* Things lost on the way so far, whatever they were, over all stages. */
+/* What was lost so far: records at the beginning of the chain, spans at its end. */
 uint64_t setup_dropped(void);
 /* "telltale: 12 spans, 0 dropped, 0.8 % of one CPU" to standard error. */
 void setup_summary(uint64_t spans, const struct agent_result *result);

@@ -101,12 +101,11 @@ def case_terminated_neatly(env):
 
 
 def case_interrupt_reaches_the_command_once(env):
-    t = env.trace(command=["/bin/sh", "-c", "trap 'echo got it; exit 5' INT; while :; do sleep 0.05; done"], fmt="tree")
-    wait_for(lambda: t.children(), "the command")
-    time.sleep(0.3)
+    t = env.trace(command=["/bin/sh", "-c", "trap 'echo got it; exit 5' INT; echo ready; while :; do sleep 0.05; done"], fmt="tree")
+    wait_for(lambda: t.out() == "ready\n", "the command")
     t.popen.send_signal(signal.SIGINT)
     equal(t.wait(10), 5, "exit status")
-    equal(t.out(), "got it\n", "what the command printed")
+    equal(t.out(), "ready\ngot it\n", "what the command printed")
 
 
 def case_spans_come_while_it_runs(env):
