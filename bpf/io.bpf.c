@@ -2,39 +2,44 @@
 /* Payload into records. */
 #include "io.bpf.h"
 
+/* What advances from one entry to the next lies in the map, where the verifier does not follow it:
+ * in registers, each turn of the loop would be verified for every value. */
 __noinline __u32 io_gather(__u32 slot, __u64 skip, __u32 want)
 {
 	struct scratch *s = scratch_get(slot);
-	__u32 filled = 0;
 	struct {
 		__u64 base, len;
 	} seg;
 
 	if (!s)
 		return 0;
+	s->io.gathered = 0;
+	s->io.skip = skip;
 	for (__u32 i = 0; i < IOVEC_MAX; i++) {
+		__u32 at = s->io.gathered;
 		__u64 len;
 
-		if (i >= s->io.segs || filled >= want)
+		if (i >= s->io.segs || at >= want)
 			break;
 		if (bpf_probe_read_user(&seg, sizeof(seg), (void *)(s->io.base + i * sizeof(seg))))
 			break;
+		skip = s->io.skip;
 		if (skip >= seg.len) {
-			skip -= seg.len;
+			s->io.skip = skip - seg.len;
 			continue;
 		}
 		len = seg.len - skip;
-		if (len > want - filled)
-			len = want - filled;
+		if (len > want - at)
+			len = want - at;
 		if (len > PAYLOAD_MAX)
 			break;
-		if (bpf_probe_read_user(&s->bytes[filled & (PAYLOAD_MAX - 1)], len,
+		if (bpf_probe_read_user(&s->bytes[at & (PAYLOAD_MAX - 1)], len,
 					(void *)(seg.base + skip)))
 			break;
-		filled += len;
-		skip = 0;
+		s->io.gathered = at + len;
+		s->io.skip = 0;
 	}
-	return filled;
+	return s->io.gathered;
 }
 
 /* A data record of one size class with n bytes (at most size) of payload, from user memory or from

@@ -110,11 +110,13 @@ struct io {
 	__u64 bytes; /* moved by the call */
 	__u64 conn;
 	__u64 other_pos, other_ns; /* of the other direction */
+	__u64 skip;		   /* io_gather(): bytes still to pass over */
+	__u32 gathered;		   /* io_gather(): bytes in scratch */
 	__u32 segs;
 	__u8 source; /* enum io_source */
 	__u8 dir;
 	__u8 flags; /* enum data_flags */
-	__u8 pad;
+	__u8 pad[5];
 };
 
 struct scratch {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 #include "core/str.h"
@@ -14,6 +15,8 @@ struct attachment {
 	bool at_return;
 };
 
+#define LINKS_NEEDED 4 /* the first ones of openssl[] */
+
 static const struct attachment openssl[LINKS_PER_LIBRARY] = {
 	{ "ssl_read_enter", "SSL_read", false },      { "ssl_read_exit", "SSL_read", true },
 	{ "ssl_read_enter", "SSL_write", false },     { "ssl_write_exit", "SSL_write", true },
@@ -22,18 +25,65 @@ static const struct attachment openssl[LINKS_PER_LIBRARY] = {
 	{ "ssl_free_enter", "SSL_free", false },
 };
 
-static void links_destroy(struct library_links *l)
+/* One attachment, made or undone on a thread of its own: each waits for the kernel's grace period
+ * of about 100 ms, and together they wait once. */
+struct job {
+	struct bpf_link **link;
+	struct bpf_program *prog;
+	const char *path;
+	const struct attachment *a;
+	pthread_t thread;
+	bool started;
+	int err;
+};
+
+static void *attach_one(void *arg)
 {
-	for (size_t i = 0; i < LINKS_PER_LIBRARY; i++) {
-		bpf_link__destroy(l->link[i]);
-		l->link[i] = NULL;
+	struct job *j = arg;
+	LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = j->a->symbol, .retprobe = j->a->at_return);
+
+	*j->link = bpf_program__attach_uprobe_opts(j->prog, -1, j->path, 0, &opts);
+	j->err = *j->link ? 0 : -errno;
+	return NULL;
+}
+
+static void *detach_one(void *arg)
+{
+	struct job *j = arg;
+
+	bpf_link__destroy(*j->link);
+	*j->link = NULL;
+	return NULL;
+}
+
+/* Runs all; what gets no thread of its own is done here. */
+static void run_jobs(struct job *job, size_t cnt, void *(*run)(void *))
+{
+	for (size_t i = 0; i < cnt; i++) {
+		job[i].started = pthread_create(&job[i].thread, NULL, run, &job[i]) == 0;
+		if (!job[i].started)
+			run(&job[i]);
+	}
+	for (size_t i = 0; i < cnt; i++)
+		if (job[i].started)
+			pthread_join(job[i].thread, NULL);
+}
+
+static void links_destroy(struct library_links *l, size_t libraries)
+{
+	struct job job[LINKS_PER_LIBRARY] = { 0 };
+
+	for (size_t k = 0; k < libraries; k++) {
+		for (size_t i = 0; i < LINKS_PER_LIBRARY; i++)
+			job[i].link = &l[k].link[i];
+		run_jobs(job, LINKS_PER_LIBRARY, detach_one);
 	}
 }
 
 int probe_add_library(struct probe *p, const char *path, uint64_t dev, uint64_t inode)
 {
+	struct job job[LINKS_PER_LIBRARY] = { 0 };
 	struct library_links *l;
-	int attached = 0, err = 0;
 
 	for (uint32_t i = 0; i < p->library_cnt; i++)
 		if (p->library[i].dev == dev && p->library[i].inode == inode)
@@ -43,23 +93,22 @@ int probe_add_library(struct probe *p, const char *path, uint64_t dev, uint64_t 
 	l = &p->library[p->library_cnt];
 	*l = (struct library_links){ .dev = dev, .inode = inode };
 	for (size_t i = 0; i < LINKS_PER_LIBRARY; i++) {
-		LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = openssl[i].symbol,
-			    .retprobe = openssl[i].at_return);
 		int row = row_find(openssl[i].program);
 
 		if (row < 0 || !p->state[row].loaded)
 			return -ENOTSUP;
-		l->link[i] = bpf_program__attach_uprobe_opts(row_program(p, (size_t)row), -1, path,
-							     0, &opts);
-		if (l->link[i])
-			attached++;
-		else
-			err = -errno;
+		job[i].link = &l->link[i];
+		job[i].prog = row_program(p, (size_t)row);
+		job[i].path = path;
+		job[i].a = &openssl[i];
 	}
+	run_jobs(job, LINKS_PER_LIBRARY, attach_one);
 	/* OpenSSL 1.0 has no _ex calls; without the plain ones there is nothing to see */
-	if (!l->link[0] || !l->link[1] || !l->link[2] || !l->link[3]) {
-		links_destroy(l);
-		return err ? err : -ENOENT;
+	for (size_t i = 0; i < LINKS_NEEDED; i++) {
+		if (job[i].err) {
+			links_destroy(l, 1);
+			return job[i].err;
+		}
 	}
 	p->library_cnt++;
 	return 0;
@@ -84,7 +133,6 @@ void libraries_attach_common(struct probe *p)
 
 void libraries_detach(struct probe *p)
 {
-	for (uint32_t i = 0; i < p->library_cnt; i++)
-		links_destroy(&p->library[i]);
+	links_destroy(p->library, p->library_cnt);
 	p->library_cnt = 0;
 }
