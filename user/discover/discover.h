@@ -4,7 +4,10 @@
  * EVENT_PROC records. All of it is hostile input: sizes are capped, links are not followed out of
  * /proc/PID/root where a container's file is meant, a process may vanish at any moment.
  *
- * A request is a pid; at most cfg.queue wait, past that the oldest is dropped and counted.
+ * A request is a pid; at most cfg.queue wait, past that the oldest is dropped and counted. Each one
+ * is answered unless the process has gone and left no hint. A process that was asked for is looked
+ * at again some time later (its libraries and runtime may load late) and told of once more when its
+ * runtime turned out to be another.
  */
 #ifndef DISCOVER_DISCOVER_H
 #define DISCOVER_DISCOVER_H
@@ -14,7 +17,8 @@
 /* Found in a process and worth attaching to; for probe. Borrowed for the call. */
 struct library {
 	uint32_t tgid;
-	const char *path;    /* openable by us: through /proc/PID/root where needed */
+	const char
+		*path; /* openable by us during the call: below /proc/PID/map_files or /proc/self */
 	const char *soname;  /* "libssl.so.3" */
 	uint64_t dev, inode; /* identity of the file */
 };
@@ -32,6 +36,8 @@ struct discover;
 int discover_new(const struct discover_cfg *cfg, struct discover **ret_discover);
 /* Asks for a process. hint: its exec record, or NULL; copied. Never blocks. */
 void discover_ask(struct discover *d, uint32_t tgid, const struct event_exec *hint);
+/* Looks for TLS libraries in every process there is: calls library, not found. Never blocks. */
+void discover_scan(struct discover *d);
 void discover_free(struct discover *d);
 
 /*

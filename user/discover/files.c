@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading what a process shows of itself, without being led astray by its links and pipes. */
+#include "discover/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static ssize_t read_full(int fd, char *out, size_t size)
+{
+	size_t len = 0;
+
+	while (len < size) {
+		ssize_t n = read(fd, out + len, size - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && !len)
+			return -errno;
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	return (ssize_t)len;
+}
+
+ssize_t read_at(int dir, const char *name, char *out, size_t size)
+{
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read_full(fd, out, size);
+	close(fd);
+	return n;
+}
+
+int open_in_root(int proc_fd, const char *path)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	int root = openat(proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+	int fd;
+
+	if (root < 0)
+		return -errno;
+	fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	if (fd < 0)
+		fd = -errno;
+	close(root);
+	if (fd < 0)
+		return fd;
+	/* opening a device or a pipe may have effects or block */
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return -EINVAL;
+	}
+	return fd;
+}
+
+ssize_t read_in_root(int proc_fd, const char *path, char *out, size_t size)
+{
+	char self[40];
+	ssize_t n;
+	int fd = open_in_root(proc_fd, path);
+
+	if (fd < 0)
+		return fd;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	n = read_at(AT_FDCWD, self, out, size);
+	close(fd);
+	return n;
+}
+
+struct str link_at(int dir, const char *name, char *out, size_t size)
+{
+	ssize_t n = readlinkat(dir, name, out, size - 1);
+
+	out[n < 0 ? 0 : n] = '\0';
+	return (struct str){ out, n < 0 ? 0 : (size_t)n };
+}
+
+struct str path_base(struct str path)
+{
+	const char *slash = path.len ? memrchr(path.p, '/', path.len) : NULL;
+	return slash ? str_from(path, (size_t)(slash - path.p) + 1) : path;
+}
+
+struct str path_dir(struct str path)
+{
+	const char *slash = path.len ? memrchr(path.p, '/', path.len) : NULL;
+	return (struct str){ path.p, slash ? (size_t)(slash - path.p) : 0 };
+}
+
+struct str strip_deleted(struct str path)
+{
+	struct str mark = STR(" (deleted)");
+
+	if (path.len > mark.len && str_eq(str_from(path, path.len - mark.len), mark))
+		path.len -= mark.len;
+	return path;
+}
