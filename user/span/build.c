@@ -11,6 +11,7 @@
 /* Span.flags of trace.proto: whether it is known that the parent is remote, and whether it is. */
 #define FLAG_REMOTE_KNOWN 0x100
 #define FLAG_REMOTE	  0x200
+#define ATTRS_ROOM	  40 /* more than most spans have */
 
 struct build {
 	struct correlate *c;
@@ -47,8 +48,10 @@ static void add_int(struct build *b, const char *key, int64_t value)
 
 static void add_all(struct build *b, const struct attrs *from)
 {
+	bool first = b->s->attrs.cnt == 0;
+
 	for (uint32_t i = 0; i < from->cnt; i++)
-		if (!attrs_find(&b->s->attrs, from->item[i].key))
+		if (first || !attrs_find(&b->s->attrs, from->item[i].key))
 			attrs_add(&b->s->attrs, b->mem, from->item[i].key, from->item[i].value);
 	b->s->attrs.dropped += from->dropped;
 }
@@ -60,20 +63,21 @@ static bool is_mapped(const uint8_t addr[16])
 	return memcmp(addr, mapped, sizeof(mapped)) == 0;
 }
 
-static struct str address(struct arena *mem, const struct endpoint *e)
+/* Formatted once a connection. */
+static struct str address(char text[INET6_ADDRSTRLEN], const struct endpoint *e)
 {
-	char text[INET6_ADDRSTRLEN];
 	bool v4 = is_mapped(e->addr);
 
-	if (!inet_ntop(v4 ? AF_INET : AF_INET6, e->addr + (v4 ? 12 : 0), text, sizeof(text)))
+	if (!text[0] &&
+	    !inet_ntop(v4 ? AF_INET : AF_INET6, e->addr + (v4 ? 12 : 0), text, INET6_ADDRSTRLEN))
 		return (struct str){ NULL, 0 };
-	return arena_str(mem, str_of(text));
+	return str_of(text);
 }
 
-static void add_inet(struct build *b, const struct link *l)
+static void add_inet(struct build *b, struct link *l)
 {
 	const struct endpoint *local = &l->ends.local, *remote = &l->ends.remote;
-	struct str peer = address(b->mem, remote), here = address(b->mem, local);
+	struct str peer = address(l->remote_text, remote), here = address(l->local_text, local);
 
 	if (!remote->port && !local->port)
 		return; /* its record was lost */
@@ -98,13 +102,13 @@ static void add_inet(struct build *b, const struct link *l)
 
 static void add_network(struct build *b)
 {
-	const struct link *l = b->x->link;
+	struct link *l = b->x->link;
 
 	switch (l->transport) {
 	case TRANSPORT_UNIX:
 		add_str(b, "network.transport", STR("unix"));
 		if (l->path) {
-			struct str path = arena_str(b->mem, str_of(l->path));
+			struct str path = str_of(l->path);
 			add_str(b, "network.peer.address", path);
 			add_str(b, "server.address", path);
 		}
@@ -119,6 +123,24 @@ static void add_network(struct build *b)
 		add_inet(b, l);
 		break;
 	}
+}
+
+static struct str concat(struct arena *mem, const struct str *part, size_t cnt)
+{
+	size_t len = 0, at = 0;
+	char *p;
+
+	for (size_t i = 0; i < cnt; i++)
+		len += part[i].len;
+	p = arena_alloc(mem, len + 1);
+	if (!p)
+		return (struct str){ NULL, 0 };
+	for (size_t i = 0; i < cnt; i++) {
+		if (part[i].len)
+			memcpy(p + at, part[i].p, part[i].len);
+		at += part[i].len;
+	}
+	return (struct str){ p, len };
 }
 
 /* url.full of a client, which the conventions require: from the parts that the request named. */
@@ -143,9 +165,11 @@ static void add_url(struct build *b)
 	if (str_find(path, '?') >= 0)
 		query.len = 0;
 	add_str(b, "url.full",
-		arena_printf(b->mem, "%.*s://%s%.*s%s%s%.*s%s%.*s", STR_ARG(scheme), v6 ? "[" : "",
-			     STR_ARG(host), v6 ? "]" : "", port_text, STR_ARG(path),
-			     query.len ? "?" : "", STR_ARG(query)));
+		concat(b->mem,
+		       (struct str[]){ scheme, STR("://"), v6 ? STR("[") : STR(""), host,
+				       v6 ? STR("]") : STR(""), str_of(port_text), path,
+				       query.len ? STR("?") : STR(""), query },
+		       9));
 }
 
 static void add_sizes(struct build *b, bool http)
@@ -181,7 +205,7 @@ static void set_name(struct build *b, bool http)
 	if (!op.len && !target.len)
 		op = b->d->proto ? str_of(b->d->proto) : STR("request");
 	if (op.len && target.len)
-		b->s->name = arena_printf(b->mem, "%.*s %.*s", STR_ARG(op), STR_ARG(target));
+		b->s->name = concat(b->mem, (struct str[]){ op, STR(" "), target }, 3);
 	else
 		b->s->name = op.len ? op : target;
 	if (!b->s->name.len)
@@ -341,6 +365,8 @@ bool span_build(struct correlate *c, struct exchange *x)
 		return false;
 	s.start_ns = unix_time(c, x->start_ns);
 	s.end_ns = unix_time(c, x->end_ns);
+	s.attrs.item = arena_alloc(b.mem, ATTRS_ROOM * sizeof(*s.attrs.item));
+	s.attrs.size = s.attrs.item ? ATTRS_ROOM : 0;
 	add_all(&b, &b.d->request);
 	add_all(&b, &b.d->response);
 	if (b.d->response_began && x->server && b.d->server_status != STATUS_ERROR)

@@ -53,7 +53,7 @@
 #ifndef SPAN_CONTEXT_H
 #define SPAN_CONTEXT_H
 
-#include "ring/ring.h"
+#include "proto/proto.h"
 #include "span/span.h"
 
 #define CANDIDATES_MAX 8 /* runnable ones that one piece of evidence keeps */

@@ -13,7 +13,11 @@
  * parent, with telltale.parent.method and telltale.parent.confidence; an ambiguous one becomes a
  * link with the same two attributes.
  *
- * Full: at most cfg.max_exchanges; past that the oldest unanswered one is pushed as it is, counted.
+ * Full: at most cfg.max_exchanges, a quarter of them finished and remembered; past that the oldest
+ * remembered one is forgotten, else the oldest unanswered one is pushed as it is, counted.
+ *
+ * A span that is pushed before its end (full, flush, messages lost) has telltale.unfinished and no
+ * error. Books: in is requests, failed connects and responses without a request.
  */
 #ifndef SPAN_CORRELATE_H
 #define SPAN_CORRELATE_H
@@ -30,8 +34,9 @@ struct correlate_cfg {
 
 struct correlate;
 struct correlate *correlate_new(const struct correlate_cfg *cfg, struct span_sink out);
-/* EVENT_KEY, EVENT_CLOCK, EVENT_HOST, EVENT_PROC, EVENT_EXEC, EVENT_FORK, EVENT_EXIT; others are
- * ignored. To be pushed before the chain's rooms see the same record. */
+/* EVENT_KEY, EVENT_CLOCK, EVENT_HOST, EVENT_PROC, EVENT_EXEC, EVENT_FORK, EVENT_EXIT, EVENT_BOOKS
+ * (losses), EVENT_CONN and EVENT_DATA (event_thread.seq: lost records, which make parents
+ * uncertain); others are ignored. To be pushed before the chain's rooms see the same record. */
 void correlate_record(struct correlate *c, const struct event_hdr *rec);
 /* As struct msg_sink: */
 void correlate_msg(struct correlate *c, const struct msg *m);

@@ -111,10 +111,11 @@ struct link {
 	uint64_t carrier;
 	uint64_t dial_ns, open_ns, close_ns; /* monotonic; 0: not */
 	char comm[COMM_LEN + 1];
-	char *path;		   /* UNIX; NULL: none */
-	struct evidence *dial;	   /* until the first request; owned */
-	struct exchange *dial_for; /* waits for this dial; counted */
-	bool used;		   /* it had an exchange */
+	char local_text[46], remote_text[46]; /* addresses, once they were needed */
+	char *path;			      /* UNIX; NULL: none */
+	struct evidence *dial;		      /* until the first request; owned */
+	struct exchange *dial_for;	      /* waits for this dial; counted */
+	bool used;			      /* it had an exchange */
 	bool dial_seen;
 	struct exchange *all;  /* of the table, by arrival */
 	struct exchange *open; /* not finished, by arrival */

@@ -97,6 +97,7 @@ void link_update(struct correlate *c, struct link *l)
 	if (!l->listed || memcmp(&ends, &l->ends, sizeof(ends)) != 0) {
 		join_remove(c, l);
 		l->ends = ends;
+		l->local_text[0] = l->remote_text[0] = 0;
 		join_add(c, l);
 	}
 	link_dial(c, l);

@@ -40,7 +40,7 @@ struct actor {
 static const struct proto play_http = { .name = "http" };
 static const struct proto play_redis = { .name = "redis" };
 
-static void play_push(void *ctx, const struct span *s)
+static inline void play_push(void *ctx, const struct span *s)
 {
 	struct play *p = ctx;
 
@@ -48,7 +48,8 @@ static void play_push(void *ctx, const struct span *s)
 	p->span[p->cnt++] = span_copy(s, p->mem);
 }
 
-static void play_record(struct play *p, void *rec, uint16_t kind, uint16_t size, uint32_t tgid)
+static inline void play_record(struct play *p, void *rec, uint16_t kind, uint16_t size,
+			       uint32_t tgid)
 {
 	struct event_hdr *h = rec;
 
@@ -56,7 +57,7 @@ static void play_record(struct play *p, void *rec, uint16_t kind, uint16_t size,
 	correlate_record(p->c, h);
 }
 
-static void play_begin(struct play *p, const struct correlate_cfg *cfg)
+static inline void play_begin(struct play *p, const struct correlate_cfg *cfg)
 {
 	static const struct correlate_cfg defaults;
 	struct event_key key = { 0 };
@@ -73,7 +74,7 @@ static void play_begin(struct play *p, const struct correlate_cfg *cfg)
 	p->now += 2 * NS_PER_S; /* past the start, when threads may hold unseen requests */
 }
 
-static void play_end(struct play *p)
+static inline void play_end(struct play *p)
 {
 	struct books *b = &p->c->books;
 
