@@ -12,8 +12,9 @@ static const char *const sensitive_words[] = {
 	"accesskey", "access-key", "auth",   "cookie", "access_key", "private-key", "credential",
 };
 
-/* Names that hold one of the words above but no secret. */
-static const char *const harmless_words[] = { "author", "bypass", "passive", "passthrough" };
+/* How names end that hold one of the words above but no secret. */
+static const char *const harmless_ends[] = { "author", "authors", "bypass", "passive",
+					     "passthrough" };
 
 /* Programs with short options that carry secrets. */
 static const struct {
@@ -56,8 +57,9 @@ static bool contains_word(struct str s, const char *word)
 
 static bool is_sensitive(struct str name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(harmless_words); i++) {
-		if (contains_word(name, harmless_words[i]))
+	for (size_t i = 0; i < ARRAY_LEN(harmless_ends); i++) {
+		struct str end = str_of(harmless_ends[i]);
+		if (name.len >= end.len && str_eq_nocase(str_from(name, name.len - end.len), end))
 			return false;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(sensitive_words); i++) {
@@ -166,7 +168,7 @@ size_t mask_command_line(struct str args, char *out, size_t size)
 			hide = false;
 			continue;
 		}
-		hide = hides_next(arg) || letter == LETTER_NEXT;
+		hide = letter == LETTER_NEXT || (letter == LETTER_NONE && hides_next(arg));
 		if (letter == LETTER_ATTACHED) {
 			put(&l, (struct str){ arg.p, 2 });
 			put(&l, masked);

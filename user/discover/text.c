@@ -1,30 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Key and value pairs, cleaned of what a terminal or a protobuf string cannot bear. */
 #include "discover/internal.h"
-
-/* Length of the valid UTF-8 sequence at p (RFC 3629), 0 when there is none. */
-static size_t utf8_len(const unsigned char *p, size_t left)
-{
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t len = p[0] < 0x80	     ? 1
-		     : (p[0] & 0xe0) == 0xc0 ? 2
-		     : (p[0] & 0xf0) == 0xe0 ? 3
-		     : (p[0] & 0xf8) == 0xf0 ? 4
-					     : 0;
-	uint32_t code;
-
-	if (len < 2 || len > left)
-		return len > left ? 0 : len;
-	code = p[0] & (0x7f >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (p[i] & 0x3f);
-	}
-	if (code < least[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
-		return 0;
-	return len;
-}
+#include "core/utf8.h"
 
 /* U+0080 to U+009F steer terminals as ESC does. */
 static bool is_control(const unsigned char *p, size_t len)
@@ -39,13 +16,14 @@ static size_t clean(char *out, struct str s, size_t max)
 	size_t len = 0;
 
 	for (size_t i = 0; i < s.len;) {
-		size_t n = utf8_len(p + i, s.len - i);
+		size_t n;
+		bool valid = utf8_step(str_from(s, i), &n);
 
-		if (!n || is_control(p + i, n)) {
+		if (!valid || is_control(p + i, n)) {
 			if (len + 1 > max)
 				break;
 			out[len++] = '?';
-			i += n ? n : 1;
+			i += n;
 			continue;
 		}
 		if (len + n > max)
