@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What trace, record and run share: options to room settings, the child, the exit status. */
+#include "notify.h"
 #include "setup.h"
 
 #include <errno.h>
@@ -116,6 +117,7 @@ static void say_attached(void *ctx)
 	const struct setup_run *run = ctx;
 	const struct config *c = run->config;
 
+	notify_manager("READY=1");
 	if (c->quiet || !isatty(STDERR_FILENO))
 		return;
 	if (c->argc)

@@ -24,6 +24,6 @@ tests/vm/kernels.sh "$@" | while read -r suite version; do
 	esac
 	# shellcheck disable=SC2086
 	tests/vm/vm.sh -i -m 1536 -t 3000 -f build/telltale -f build/tests/load \
-		-f tests/bench/guest.py "${lib[@]}" "$suite" /usr/bin/env TELLTALE=/test/telltale PYTHONDONTWRITEBYTECODE=1 \
+		-f tests/bench/guest.py "${lib[@]}" "$suite" /usr/bin/env E2E_SLOW=15 TELLTALE=/test/telltale PYTHONDONTWRITEBYTECODE=1 \
 		/usr/bin/python3 -u /test/guest.py "$version" $backends </dev/null
 done

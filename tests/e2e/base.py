@@ -10,6 +10,9 @@ APPS = os.path.join(TOP, "tests", "e2e", "apps")
 TELLTALE = os.environ.get("TELLTALE", os.path.join(TOP, "build", "telltale"))
 PYTHON = "/usr/bin/python3"
 
+# a guest without hardware acceleration is so much slower that all patience is stretched
+SLOW = float(os.environ.get("E2E_SLOW", "1"))
+
 SERVER, CLIENT = 2, 3
 STATUS_UNSET, STATUS_OK, STATUS_ERROR = 0, 1, 2
 
@@ -45,6 +48,7 @@ def need(*programs):
 
 def wait_for(condition, what, seconds=10.0, step=0.02):
     """Polls until condition() is true and returns its value."""
+    seconds *= SLOW
     end = time.monotonic() + seconds
     while True:
         value = condition()

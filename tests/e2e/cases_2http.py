@@ -290,7 +290,7 @@ def case_client_and_server_are_joined(env):
         check(parent in clients, f"parent of {s}: {parent}")
         equal(parent.attrs["url.full"].split("?")[1], s.attrs.get("url.query"), "the other end's query")
         check(s.attrs.get("telltale.parent.method"), f"no method: {s.attrs}")
-        check(isinstance(s.attrs.get("telltale.parent.confidence"), float), f"no confidence: {s.attrs}")
+        check(isinstance(s.attrs.get("telltale.parent.confidence"), (int, float)), f"no confidence: {s.attrs}")
         check(parent.start <= s.end and s.start <= parent.end, f"they do not overlap: {parent} {s}")
 
 

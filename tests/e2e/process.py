@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
 import urllib.request
 
-from base import TELLTALE, Fail, can_connect, equal, free_port, wait_for
+from base import SLOW, TELLTALE, Fail, can_connect, equal, free_port, wait_for
 from otlp import parse_otlp
 
 
@@ -46,7 +47,7 @@ class Process:
 
     def wait(self, seconds=20):
         try:
-            return self.popen.wait(seconds)
+            return self.popen.wait(seconds * SLOW)
         except subprocess.TimeoutExpired:
             raise Fail(f"{self.name} did not end in {seconds} s; it said: {self.err()[-500:]}") from None
 
@@ -83,6 +84,13 @@ class Process:
 class Trace(Process):
     """`telltale trace`; a context manager that ends it and then has .spans."""
 
+    def start(self, env, argv, name, environment=None):
+        """Starts it with a socket on which it says that it is ready."""
+        path = os.path.join(env.dir, f"notify.{len(env.processes)}")
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(path)
+        Process.__init__(self, env, argv, name, cwd=env.dir, env=dict(os.environ, NOTIFY_SOCKET=path, **(environment or {})))
+
     def __init__(self, env, pids=(), args=(), command=None, ready=True, fmt="otlp-json"):
         self.file = os.path.join(env.dir, f"trace.{len(env.processes)}.json")
         self.fmt = fmt
@@ -92,37 +100,26 @@ class Trace(Process):
         argv += list(args)
         if command:
             argv += ["--"] + list(command)
-        super().__init__(env, argv, "telltale", cwd=env.dir)
+        self.start(env, argv, "telltale")
         self.spans = None
         if ready and not command:
             self.wait_ready()
 
-    def kernel_links(self):
-        """How many programs it has attached, as its open files tell."""
-        count = 0
-        try:
-            for fd in os.listdir(f"/proc/{self.pid}/fd"):
-                target = os.readlink(f"/proc/{self.pid}/fd/{fd}")
-                if "bpf_link" in target or "bpf-link" in target or "perf_event" in target:
-                    count += 1
-        except OSError:
-            pass
-        return count
-
     def wait_ready(self):
-        """Until it has attached what it wants to attach: the number of links has come to rest."""
+        """Until it says that everything is attached, as to a service manager (sd_notify)."""
         begin = time.monotonic()
-        rest, last = 0, -1
-        while rest < 4:
+        self.notify.settimeout(0.05)
+        while True:
+            try:
+                if b"READY=1" in self.notify.recv(4096):
+                    break
+            except TimeoutError:
+                pass
             if not self.alive():
                 raise Fail(f"the tracer ended with {self.popen.returncode}: {self.err()[-800:]}")
-            if time.monotonic() - begin > 20:
-                raise Fail(f"the tracer attached nothing in 20 s: {self.err()[-800:]}")
-            now = self.kernel_links()
-            rest = rest + 1 if now == last and now > 0 else 0
-            last = now
-            time.sleep(0.05)
-        self.ready_s = time.monotonic() - begin - 0.2
+            if time.monotonic() - begin > 10 * SLOW:
+                raise Fail(f"the tracer was not ready after {10 * SLOW:g} s: {self.err()[-800:]}")
+        self.ready_s = time.monotonic() - begin
 
     def finish(self, sig=signal.SIGINT):
         """Ends it neatly and reads its spans."""
@@ -201,7 +198,7 @@ class Record(Trace):
 
     def __init__(self, env, pids, file):
         self.fmt, self.file = None, file
-        Process.__init__(self, env, [TELLTALE, "record", "-o", file, "-p", ",".join(map(str, pids))], "record", cwd=env.dir)
+        self.start(env, [TELLTALE, "record", "-o", file, "-p", ",".join(map(str, pids))], "record")
         self.wait_ready()
 
 
@@ -210,8 +207,7 @@ class Agent(Trace):
 
     def __init__(self, env, *args, environment=None):
         self.port, self.fmt, self.file = free_port(), None, None
-        Process.__init__(self, env, [TELLTALE, "run", "--listen", f"127.0.0.1:{self.port}", *map(str, args)],
-                         "agent", cwd=env.dir, env=dict(os.environ, **(environment or {})))
+        self.start(env, [TELLTALE, "run", "--listen", f"127.0.0.1:{self.port}", *map(str, args)], "agent", environment)
         self.wait_ready()
         wait_for(lambda: can_connect(("127.0.0.1", self.port)), "the agent's API")
 

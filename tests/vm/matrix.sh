@@ -33,7 +33,7 @@ one() { # SUITE VERSION
 	local suite=$1 version=$2 rc
 	# shellcheck disable=SC2046
 	$vm/vm.sh -t 600 -m 1536 -f build/telltale -f $vm/guest.py "${lib[@]}" -f tests/bpf/loaded.py "$suite" \
-		/usr/bin/env TELLTALE=/test/telltale PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -u /test/guest.py "$version" \
+		/usr/bin/env E2E_SLOW=15 TELLTALE=/test/telltale PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -u /test/guest.py "$version" \
 		$(backends "$version") >"$out/$suite.log" 2>&1
 	rc=$?
 	cat "$out/$suite.log"
