@@ -10,12 +10,10 @@ sink that throws them away. Nothing is asserted: timing is not a test.
 """
 import argparse
 import glob
-import http.server
 import json
 import os
 import statistics
 import sys
-import threading
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -58,31 +56,9 @@ def map_kb(pid):
     return sum(maps.values()) // 1024
 
 
-class Sink:
-    """Answers 200 to every export."""
-
-    def __init__(self):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self):
-                left = int(self.headers.get("Content-Length", 0))
-                while left:
-                    left -= len(self.rfile.read(min(left, 1 << 20)))
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-            def log_message(self, *args):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-
 class Bench:
     def __init__(self, env, opts):
-        self.env, self.opts, self.sink = env, opts, Sink()
+        self.env, self.opts, self.sink = env, opts, lib.Sink()
         self.results = {}
 
     def load(self, *args):
@@ -98,8 +74,13 @@ class Bench:
         return lib.Agent(self.env, *args)
 
     def lost(self, agent):
-        """Records and spans dropped at any stage."""
-        return int(sum(b["dropped"] for b in lib.books(agent.port).values()))
+        """What was dropped, by stage and reason."""
+        out = {}
+        for labels, value in lib.metrics(agent.port).get("telltale_records_total", {}).items():
+            d = dict(labels)
+            if value and d["outcome"] not in ("in", "out", "held"):
+                out["/".join([d["stage"], d["outcome"]] + ([d["reason"]] if "reason" in d else []))] = int(value)
+        return out
 
     def one(self, pids, load_args, traced):
         """A round at fixed rate, then one as fast as it goes."""
@@ -115,7 +96,8 @@ class Bench:
         out = {"server_us": server / fixed["requests"] / 1e3, "agent_us": agent_ns / fixed["requests"] / 1e3,
                "p50_us": fixed["p50_us"], "p99_us": fixed["p99_us"], "rate": fixed["rate"], "fastest": fastest["rate"]}
         if agent:
-            out["lost"] = self.lost(agent)
+            out["lost"] = sum(self.lost(agent).values())
+            out["lost_where"] = self.lost(agent)
             out["rss_mb"] = rss_kb(agent.pid) / 1024
             agent.finish()
         return out
@@ -125,7 +107,8 @@ class Bench:
         for i in range(self.opts.rounds):
             for traced in (False, True) if i % 2 == 0 else (True, False):
                 rounds[traced].append(self.one(pids, load_args, traced))
-        off, on = ({k: statistics.median(r[k] for r in rounds[t]) for k in rounds[t][0]} for t in (False, True))
+        off, on = ({k: statistics.median(r[k] for r in rounds[t]) for k, v in rounds[t][0].items() if not isinstance(v, dict)}
+                   for t in (False, True))
         self.results[name] = {"off": off, "on": on, "rounds": {"off": rounds[False], "on": rounds[True]}}
         print(f"\n{name}, {self.opts.rate} requests/s, medians of {self.opts.rounds} rounds of {self.opts.seconds} s")
         print(f"  {'':26}{'untraced':>12}{'traced':>12}{'ratio':>9}{'difference':>12}")
@@ -135,7 +118,8 @@ class Bench:
             print(f"  {what:26}{off[key]:12.2f}{on[key]:12.2f}{ratio:9.3f}{on[key] - off[key]:+12.2f}")
         differences = sorted(b["server_us"] - a["server_us"] for a, b in zip(rounds[False], rounds[True]))
         print(f"  server CPU, difference of each pair, us: {' '.join(f'{d:+.2f}' for d in differences)}")
-        print(f"  agent CPU {on['agent_us']:.2f} us/request, RSS {on['rss_mb']:.1f} MB, lost {int(max(r['lost'] for r in rounds[True]))}")
+        print(f"  agent CPU {on['agent_us']:.2f} us/request, RSS {on['rss_mb']:.1f} MB, "
+              f"lost {[r['lost_where'] for r in rounds[True] if r['lost']] or 0}")
 
     def memory(self, web):
         begin = time.monotonic()

@@ -47,6 +47,7 @@ def main():
             f.write("x" * 100)
         with lib.Conn(("127.0.0.1", server.port)) as c:
             c.redis("SET", "key", "v" * 64)
+        sink = lib.Sink()
         bystander = env.start(["/bin/sleep", "100000"])
         cases = (("nginx", web.pids, "http", web.port, "/small"), ("redis", [server.pid], "redis", server.port, "key"))
         print(f"{'kernel':7} {'backend':11} {'server':6} {'traced':>9} {'instr/req':>10} {'more':>8} {'tracer/req':>11} {'attach s':>9}")
@@ -57,11 +58,12 @@ def main():
         for capture in captures:
             for name, pids, *case in cases:
                 for what, traced in (("yes", pids), ("another", [bystander.pid])):
-                    t = env.trace(pids=traced, args=["--capture", capture])
+                    t = lib.Agent(env, *[x for p in traced for x in ("--pid", p)], "--capture", capture,
+                                  "--otlp-endpoint", f"http://127.0.0.1:{sink.port}")
                     on, own = measure(env, pids, *case, tracer=t)
+                    spans = lib.books(t.port)["redact"]["out"]
+                    lib.check(what != "yes" or spans >= 2 * REQUESTS, f"{spans} spans of {2 * REQUESTS} requests of {name}")
                     t.finish()
-                    if what == "yes":
-                        lib.check(len(t.spans) >= 2 * REQUESTS, f"{len(t.spans)} spans of {2 * REQUESTS} requests")
                     print(f"{kernel:7} {capture:11} {name:6} {what:>9} {on:10.0f} {on - off[name]:+8.0f} {own:11.0f} {t.ready_s:9.2f}")
     finally:
         env.close()

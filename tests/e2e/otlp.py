@@ -90,7 +90,7 @@ class Spans(list):
                 return s
         return None
 
-    def show(self, limit=25):
+    def show(self, limit=12):
         lines = [f"  {s!r}" for s in self[:limit]]
         return "\n".join(lines + ([f"  and {len(self) - limit} more"] if len(self) > limit else []))
 

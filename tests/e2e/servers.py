@@ -225,3 +225,25 @@ class Endpoint:
         self.stopped.set()
         self.server.shutdown()
         self.server.server_close()
+
+
+class Sink:
+    """Answers 200 to every export and forgets it: for benchmarks."""
+
+    def __init__(self):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                left = int(self.headers.get("Content-Length", 0))
+                while left:
+                    left -= len(self.rfile.read(min(left, 1 << 20)))
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()

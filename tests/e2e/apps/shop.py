@@ -224,6 +224,7 @@ def main():
         return
     if opts.unix:
         server = UnixServer(opts.unix, Handler)
+        os.chmod(opts.unix, 0o777)  # a web server in front runs as somebody else
     elif opts.mode == "prefork":
         server = OneByOne(("127.0.0.1", opts.port), Handler)
         # four processes take turns on one listening socket
