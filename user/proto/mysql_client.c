@@ -2,7 +2,7 @@
 /* MySQL, what the client sends: one packet a call. */
 #include "proto/mysql_internal.h"
 
-#define DEBT_MAX_NS 5000000 /* a reply that came before its command is at most so much older */
+#define DEBT_MAX_NS 100000 /* a reply that came before its command is at most so much older */
 
 static void set_db(char *to, uint8_t *len, struct str db)
 {
@@ -31,6 +31,15 @@ static bool enqueue(struct my_state *st, const struct msg *m, uint8_t command)
 		st->in_step = true;
 	st->queue[(st->queue_head + st->queue_cnt++) % MY_QUEUE_MAX] = command;
 	return true;
+}
+
+/* After a hole: the next message tells that earlier commands wait for nothing any more. */
+static void forget_waiting(struct parser *ps, struct my_state *st)
+{
+	st->queue_cnt = 0;
+	parser_drop(ps, st->reply);
+	st->reply = NULL;
+	st->reply_open = false;
 }
 
 /* ---- texts ---- */
@@ -232,6 +241,7 @@ static enum parse on_command(struct parser *ps, struct my_state *st, struct curs
 {
 	struct command cmd = { .st = st, .body = cursor_of(c->p + MY_HEADER_LEN, avail) };
 	uint64_t rest = len - avail;
+	bool known = false;
 
 	cmd.code = take_u8(&cmd.body);
 	cmd.cut = rest || len == MY_PACKET_MAX;
@@ -250,22 +260,26 @@ static enum parse on_command(struct parser *ps, struct my_state *st, struct curs
 			parser_skip(ps, rest);
 		return PARSE_OK;
 	}
-	cmd.m = parser_begin(ps, MSG_REQUEST, 0, 0);
-	if (st->next_db_len) { /* whether the last USE succeeded was not seen */
-		st->db_len = 0;
-		st->next_db_len = 0;
-	}
-	describe_command(ps, &cmd);
 	/* after a hole a command may be found so late that its reply has passed */
-	if (parser_turn(ps) >= (ptrdiff_t)(MY_HEADER_LEN + len) || !enqueue(st, cmd.m, cmd.code)) {
-		parser_drop(ps, cmd.m);
-		if (rest)
-			parser_skip(ps, rest);
-	} else if (rest) {
-		parser_skip_to_end(ps, cmd.m, rest);
-	} else {
-		parser_end(ps, cmd.m, MY_HEADER_LEN + avail);
+	if (parser_turn(ps) < (ptrdiff_t)(MY_HEADER_LEN + len)) {
+		if (parser_had_gap(ps))
+			forget_waiting(ps, st);
+		cmd.m = parser_begin(ps, MSG_REQUEST, 0, 0);
+		if (st->next_db_len) { /* whether the last USE succeeded was not seen */
+			st->db_len = 0;
+			st->next_db_len = 0;
+		}
+		describe_command(ps, &cmd);
+		known = enqueue(st, cmd.m, cmd.code);
 	}
+	if (!known)
+		parser_drop(ps, cmd.m);
+	if (known && rest)
+		parser_skip_to_end(ps, cmd.m, rest);
+	else if (known)
+		parser_end(ps, cmd.m, MY_HEADER_LEN + avail);
+	else if (rest)
+		parser_skip(ps, rest);
 	return PARSE_OK;
 }
 

@@ -64,6 +64,11 @@ static void reply_end(struct parser *ps, struct my_state *st, size_t at)
 /* A reply whose end was in a hole: it was over when the client spoke again. */
 static void reply_lost(struct parser *ps, struct my_state *st)
 {
+	if (!st->reply_open && parser_had_gap(ps)) {
+		/* the next message tells that earlier commands wait for nothing any more */
+		queue_pop(st);
+		return;
+	}
 	if (!st->reply_open)
 		reply_begin(ps, st);
 	st->cut_rows = true;

@@ -153,6 +153,9 @@ static void end_at_ready(struct parser *ps, struct pg_state *st, int head, size_
 {
 	bool skipped = st->aborted && !st->unsure && !st->missing && !st->reply_open;
 
+	/* right after a hole one message stands for all that wait: the last one's response */
+	if (!st->reply_open && parser_had_gap(ps) && st->queue_cnt > 1)
+		return;
 	reply_begin(ps, st);
 	/* with several statements and a hole the rows of the others are unknown */
 	if (st->unsure && head & PG_SEVERAL)

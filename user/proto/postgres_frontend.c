@@ -2,7 +2,7 @@
 /* PostgreSQL, what the client sends: one message a call. */
 #include "proto/postgres_internal.h"
 
-#define DEBT_MAX_NS 5000000 /* a response that came before its request is at most so much older */
+#define DEBT_MAX_NS 100000 /* a response that came before its request is at most so much older */
 
 static void name_set(struct pg_name *name, struct str s)
 {
@@ -15,6 +15,21 @@ static void name_set(struct pg_name *name, struct str s)
 static struct str name_str(const struct pg_name *name)
 {
 	return (struct str){ name->p, name->len };
+}
+
+/* NULL also when the response has passed already. */
+static struct msg *request_begin(struct parser *ps, struct pg_state *st)
+{
+	if (st->stale)
+		return NULL;
+	if (parser_had_gap(ps)) {
+		/* the message tells that earlier requests wait for nothing any more */
+		st->queue_cnt = 0;
+		parser_drop(ps, st->reply);
+		st->reply = NULL;
+		st->reply_open = false;
+	}
+	return parser_begin(ps, MSG_REQUEST, 0, 0);
 }
 
 /* Queues what ends the exchange of m. False: no response will be found for it. */
@@ -55,7 +70,7 @@ static void group_begin(struct parser *ps, struct pg_state *st)
 {
 	if (st->group_open)
 		return;
-	st->group = parser_begin(ps, MSG_REQUEST, 0, 0);
+	st->group = request_begin(ps, st);
 	st->group_open = true;
 	st->group_parses = false;
 }
@@ -180,7 +195,7 @@ static void on_query(struct parser *ps, struct pg_state *st, struct cursor body,
 	uint8_t end = PG_END_READY | PG_SYNC;
 
 	group_close(ps, st, st->group_end, 0);
-	m = parser_begin(ps, MSG_REQUEST, 0, 0);
+	m = request_begin(ps, st);
 	if (c.bad) {
 		text = (struct str){ (const char *)body.p, cursor_left(&body) };
 		cut = true;
@@ -198,7 +213,7 @@ static void on_function(struct parser *ps, struct pg_state *st, size_t at, uint6
 	struct msg *m;
 
 	group_close(ps, st, st->group_end, 0);
-	m = parser_begin(ps, MSG_REQUEST, 0, 0);
+	m = request_begin(ps, st);
 	sql_describe(ps, m, PG_SYSTEM, pg_db(st), STR(""), STR("FUNCTION CALL"), 0);
 	finish(ps, st, m, PG_END_READY | PG_SYNC, at, rest);
 }
@@ -258,7 +273,7 @@ static size_t body_wanted(const struct pg_header *h)
 
 static void on_startup(struct parser *ps, struct pg_state *st, struct cursor c, size_t size)
 {
-	struct msg *m = parser_begin(ps, MSG_REQUEST, 0, 0);
+	struct msg *m = request_begin(ps, st);
 	struct str user = { NULL, 0 }, db = { NULL, 0 };
 
 	while (!c.bad && c.p < c.end && *c.p) {

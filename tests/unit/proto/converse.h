@@ -45,6 +45,8 @@ struct exchange {
 	uint64_t pos; /* of the request */
 	uint32_t stream_id;
 	uint32_t flags;
+	uint64_t start_ns;
+	bool closed;	    /* given up waiting */
 	struct buf request; /* text, NUL-terminated */
 	struct buf response;
 	bool answered;
@@ -103,28 +105,54 @@ static void print_msg(struct buf *b, const struct msg *m)
 	assert_false(b->failed);
 }
 
-/* Pairs as the span room does: first in, first out, within a stream. */
+static bool is_waiting(const struct exchange *e, uint32_t stream_id)
+{
+	return !e->answered && !e->closed && !(e->flags & MSG_ONE_WAY) && e->stream_id == stream_id;
+}
+
+/* After a hole: what waits gets no answer any more, but the last where that can be told. */
+static void close_waiting(struct outcome *o, uint32_t stream_id, bool keep_last)
+{
+	struct exchange *last = NULL;
+	bool together = false;
+
+	for (size_t i = 0; i < o->cnt; i++) {
+		if (!is_waiting(&o->ex[i], stream_id))
+			continue;
+		together |= last && last->start_ns == o->ex[i].start_ns;
+		if (last)
+			last->closed = true;
+		last = &o->ex[i];
+	}
+	if (last && (together || !keep_last))
+		last->closed = true;
+}
+
+/* Pairs as the span room does: first in, first out, within a stream; see user/span/pair.c. */
 static void outcome_push(void *ctx, const struct msg *m)
 {
 	struct outcome *o = ctx;
+	struct exchange *e;
 
 	o->open += !!(m->flags & MSG_BEGIN);
 	o->open -= !!(m->flags & MSG_END);
 	if (!(m->flags & MSG_BEGIN))
 		return;
+	if (m->flags & MSG_AFTER_GAP)
+		close_waiting(o, m->stream_id, m->type == MSG_RESPONSE);
 	if (m->type == MSG_REQUEST) {
 		assert_true(o->cnt < EXCHANGES_MAX);
-		struct exchange *e = &o->ex[o->cnt++];
+		e = &o->ex[o->cnt++];
 		memset(e, 0, sizeof(*e));
 		e->pos = m->pos;
 		e->flags = m->flags;
 		e->stream_id = m->stream_id;
+		e->start_ns = m->start_ns;
 		print_msg(&e->request, m);
 		return;
 	}
-	for (size_t i = 0; i < o->cnt; i++) {
-		struct exchange *e = &o->ex[i];
-		if (e->answered || e->flags & MSG_ONE_WAY || e->stream_id != m->stream_id)
+	for (e = o->ex; e < o->ex + o->cnt; e++) {
+		if (!is_waiting(e, m->stream_id))
 			continue;
 		e->answered = true;
 		print_msg(&e->response, m);
