@@ -39,6 +39,7 @@ struct damage {
 	size_t hole_at;	  /* of one direction */
 	size_t hole_len;
 	bool hole_server;
+	uint64_t step_ns; /* between two pieces; 10 ms */
 };
 
 struct exchange {
@@ -324,7 +325,7 @@ static void play(const struct talk *t, struct damage d, struct outcome *o)
 		pl.pos[t->piece[d.first].server] += d.first_cut;
 	protos_push(pl.room, &mark);
 	for (size_t i = d.first; i < t->cnt; i++) {
-		pl.now += 10000000;
+		pl.now += d.step_ns ? d.step_ns : 10000000;
 		player_piece(&pl, &t->piece[i], i == d.first ? d.first_cut : 0);
 	}
 	mark.kind = CHUNK_CLOSE;
