@@ -16,7 +16,8 @@ struct cursor {
 
 static inline struct cursor cursor_of(const void *p, size_t len)
 {
-	return (struct cursor){ p, (const uint8_t *)p + len, false };
+	/* C forbids even NULL + 0 */
+	return (struct cursor){ p, len ? (const uint8_t *)p + len : p, false };
 }
 
 static inline size_t cursor_left(const struct cursor *c)

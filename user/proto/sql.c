@@ -418,15 +418,13 @@ static bool defines_table(struct scan s)
 
 void sql_summarize(struct str text, uint32_t flags, struct sql_summary *ret)
 {
-	struct search f = {
-		.scan = { .p = text.p, .end = text.p + text.len, .mysql = flags & SQL_MYSQL }
-	};
+	struct search f = { .cut = flags & SQL_CUT };
 	const struct verb *verb;
 
 	*ret = (struct sql_summary){ .operation = { NULL, 0 } };
 	if (!text.len)
 		return;
-	f.cut = flags & SQL_CUT;
+	f.scan = (struct scan){ .p = text.p, .end = text.p + text.len, .mysql = flags & SQL_MYSQL };
 	do
 		scan_next(&f.scan);
 	while (is_mark(&f.scan, '(') || is_mark(&f.scan, ';'));
