@@ -28,17 +28,6 @@ static __always_inline void count(enum kernel_count what, __s64 n)
 		s->counts[what] += n;
 }
 
-/* A record that found no room. */
-static __always_inline void count_full(void)
-{
-	struct stats *s = stats_get();
-
-	if (!s)
-		return;
-	s->counts[COUNT_records]++;
-	s->drops[DROP_ring_full]++;
-}
-
 /* Room for a record of a constant size, or NULL; the caller then calls count_full() and returns, in
  * the same branch: older verifiers take a second test of the pointer for a leak. */
 #define emit_reserve(size) bpf_ringbuf_reserve(&events, (size), 0)

@@ -110,6 +110,20 @@ static __always_inline struct thread_state *thread_get(bool create)
 	return t;
 }
 
+/* A record that found no room: the thread's sequence shows it too. */
+static __always_inline void count_full(void)
+{
+	struct thread_state *t = thread_get(false);
+	struct stats *s = stats_get();
+
+	if (t)
+		t->seq++;
+	if (!s)
+		return;
+	s->counts[COUNT_records]++;
+	s->drops[DROP_ring_full]++;
+}
+
 /* The record's evidence, and its place in the thread's sequence; t may be NULL. */
 static __always_inline void thread_evidence(struct event_thread *out, struct thread_state *t)
 {
