@@ -30,6 +30,10 @@ extern const volatile bool have_sock_from_file; /* bpf_sock_from_file(): 5.11 */
 extern const volatile __u32 tcp_recvmsg_args;	/* how many it takes here */
 extern const volatile __u32 udp_recvmsg_args;
 
+/* When everything was attached; set by user space then. A thread that began later was seen whole.
+ */
+extern volatile __u64 attached_ns;
+
 /* Fresh values, kept here and not on the 512 bytes of stack. */
 extern const volatile struct conn_state fresh_conn;
 extern const volatile struct thread_state fresh_thread;

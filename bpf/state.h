@@ -49,7 +49,8 @@ struct thread_state {
 	__u32 turn;
 	__u32 read_turn;
 	__u32 reads;
-	__u32 switches;
+	__u16 switches;
+	__u16 flags; /* enum thread_flags, once seq is not 0 */
 };
 
 struct proc_state {

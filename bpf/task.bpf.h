@@ -124,16 +124,27 @@ static __always_inline void count_full(void)
 	s->drops[DROP_ring_full]++;
 }
 
+static __always_inline bool thread_is_new(void)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, start_time) > attached_ns;
+}
+
 /* The record's evidence, and its place in the thread's sequence; t may be NULL. */
 static __always_inline void thread_evidence(struct event_thread *out, struct thread_state *t)
 {
 	out->tid = (__u32)bpf_get_current_pid_tgid();
 	if (!t) {
 		out->tid = 0;
-		out->seq = out->turn = out->read_turn = out->reads = out->switches = 0;
+		out->seq = out->turn = out->read_turn = out->reads = 0;
+		out->switches = out->flags = 0;
 		out->read_conn = out->read_pos = 0;
 		return;
 	}
+	if (!t->seq)
+		t->flags = thread_is_new() ? THREAD_F_NEW : 0;
+	out->flags = t->flags;
 	out->seq = t->seq++;
 	out->turn = t->turn;
 	out->read_turn = t->read_turn;
@@ -150,7 +161,7 @@ static __always_inline void thread_note_read(struct thread_state *t, __u64 conn,
 		t->reads = 0;
 		t->switches = 0;
 	} else if (t->read_conn != conn && t->reads) {
-		t->switches++;
+		t->switches += t->switches != 0xffff;
 	}
 	t->reads++;
 	t->read_turn = t->turn;

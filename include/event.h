@@ -49,7 +49,12 @@ struct event_thread {
 	__u64 read_conn; /* connection of this thread's latest read before this record; 0: none */
 	__u64 read_pos;	 /* position of that read's first byte */
 	__u32 reads;	 /* reads of this turn, this record's own not counted */
-	__u32 switches;	 /* changes of the connection being read in this turn */
+	__u16 switches;	 /* changes of the connection being read in this turn; stops at 65535 */
+	__u16 flags;	 /* enum thread_flags */
+};
+
+enum thread_flags {
+	THREAD_F_NEW = 1 << 0, /* began after the tracer: nothing of it was missed before */
 };
 
 enum transport { TRANSPORT_TCP = 1, TRANSPORT_UNIX = 2, TRANSPORT_UDP = 3, TRANSPORT_TLS = 4 };

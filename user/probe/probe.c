@@ -10,13 +10,14 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/str.h"
 
 #define LOAD_TRIES     8     /* programs that may be switched off one after another */
 #define DRAIN_MAX      65536 /* records handed on in one go, so that timers get their turn */
 #define THREADS_BY_TID 16384
-#define STOPPED	       (-ECANCELED)
+#define STOPPED		 (-ECANCELED)
 
 struct load_log {
 	char failed[64]; /* program that the kernel refused */
@@ -253,6 +254,7 @@ int probe_new(const struct probe_cfg *cfg, struct probe **ret_probe, const char 
 	}
 	if (cfg->tls)
 		libraries_attach_common(p);
+	p->skel->data->attached_ns = clock_mono_ns();
 	scan_open(p);
 out:
 	btf__free(btf);
