@@ -138,7 +138,7 @@ unit: $(if $(ROOM),$(filter $(B)/tests/unit/$(ROOM)/%,$(UNIT_BIN)),$(UNIT_BIN)) 
 	$(Q)fail=0; for t in $^; do $$t || fail=1; done; exit $$fail
 
 # fuzz targets: tests/fuzz/NAME_fuzz.c, linked with the rooms that parse
-LINK_fuzz := redact export trace span proto stream ring config core
+LINK_fuzz := discover redact export trace span proto stream ring config core
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/*_fuzz.c))
 $(B)/tests/%_fuzz: tests/fuzz/%_fuzz.c $(LINK_fuzz:%=$(B)/lib/%.a)
 	@mkdir -p $(@D)

@@ -158,17 +158,21 @@ static void later_put(struct discover *d, struct later *l, size_t step)
 
 static void later_new(struct discover *d, uint32_t tgid, enum runtime runtime, size_t step)
 {
-	struct later *l = d->later_cnt < AGAIN_MAX ? calloc(1, sizeof(*l)) : NULL;
+	uint64_t started = look_started(d->look);
+	struct later *l;
 
+	if (!started)
+		return;
+	l = d->later_cnt < AGAIN_MAX ? calloc(1, sizeof(*l)) : NULL;
 	if (!l) {
 		book_add(&d->not_again, 1);
 		return;
 	}
 	l->tgid = tgid;
 	l->runtime = runtime;
-	l->started = look_started(d->look, tgid);
+	l->started = started;
 	d->later_cnt++;
-	later_put(d, l, l->started ? step : AGAIN_STEPS);
+	later_put(d, l, step);
 }
 
 static void tell(struct discover *d)
@@ -178,7 +182,7 @@ static void tell(struct discover *d)
 }
 
 /* True when one was due. */
-static bool look_again(struct discover *d)
+static bool look_later(struct discover *d)
 {
 	uint64_t now = clock_mono_ns();
 
@@ -190,8 +194,7 @@ static bool look_again(struct discover *d)
 			continue;
 		DL_DELETE(d->later[step], l);
 		runtime = l->runtime;
-		if (look_started(d->look, l->tgid) != l->started ||
-		    look_libraries(d->look, l->tgid, &runtime) < 0) {
+		if (look_again(d->look, l->tgid, l->started, &runtime) < 0) {
 			later_put(d, l, AGAIN_STEPS);
 			return true;
 		}
@@ -241,7 +244,7 @@ static bool scan_step(struct discover *d)
 	enum runtime runtime;
 
 	if (d->scan_at < d->scan_cnt) {
-		look_libraries(d->look, d->scan_pids[d->scan_at++], &runtime);
+		look_again(d->look, d->scan_pids[d->scan_at++], 0, &runtime);
 		return true;
 	}
 	free(d->scan_pids);
@@ -262,8 +265,8 @@ static void answer(struct discover *d, struct question *q)
 		later_new(d, q->tgid, (enum runtime)d->out->runtime, q->hint ? 0 : AGAIN_STEPS - 1);
 	}
 	pthread_mutex_lock(&d->lock);
-	book_add(&d->books.held, (uint64_t)-1);
 	book_add(err ? &d->books.dropped[DROP_GONE] : &d->books.out, 1);
+	book_add(&d->books.held, (uint64_t)-1);
 	pthread_mutex_unlock(&d->lock);
 	question_free(q);
 }
@@ -298,7 +301,7 @@ static void *work(void *arg)
 			scan_begin(d);
 		if (q)
 			answer(d, q);
-		idle = !q && !scan && !look_again(d) && !scan_step(d);
+		idle = !q && !scan && !look_later(d) && !scan_step(d);
 		pthread_mutex_lock(&d->lock);
 	}
 	pthread_mutex_unlock(&d->lock);

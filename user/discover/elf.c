@@ -45,12 +45,15 @@ static char *read_range(const struct image *im, uint64_t at, uint64_t len, size_
 	return p;
 }
 
-static bool range_has(const struct image *im, const GElf_Shdr *sh, size_t max, const char *mark)
+/* Whether one of two marks is there; other may be NULL. */
+static bool range_has(const struct image *im, const GElf_Shdr *sh, size_t max, const char *mark,
+		      const char *other)
 {
 	size_t len;
 	char *p = sh->sh_type == SHT_NOBITS ? NULL
 					    : read_range(im, sh->sh_offset, sh->sh_size, max, &len);
-	bool found = p && memmem(p, len, mark, strlen(mark));
+	bool found = p && (memmem(p, len, mark, strlen(mark)) ||
+			   (other && memmem(p, len, other, strlen(other))));
 
 	free(p);
 	return found;
@@ -58,16 +61,18 @@ static bool range_has(const struct image *im, const GElf_Shdr *sh, size_t max, c
 
 /*
  * rustc names itself in .comment since 1.74; older ones leave the paths of the standard library's
- * panic messages, "/rustc/COMMIT/library/...", in .rodata.
+ * panic messages in .rodata: "/rustc/COMMIT/library/...", or ".../library/std/src/..." as
+ * distributions build it.
  */
 static unsigned int look_section(const struct image *im, const char *name, const GElf_Shdr *sh)
 {
 	if (strcmp(name, ".go.buildinfo") == 0 || strcmp(name, ".gopclntab") == 0)
 		return ELF_F_GO;
 	if (strcmp(name, ".comment") == 0)
-		return range_has(im, sh, COMMENT_MAX, "rustc version") ? ELF_F_RUST : 0;
+		return range_has(im, sh, COMMENT_MAX, "rustc version", NULL) ? ELF_F_RUST : 0;
 	if (strcmp(name, ".rodata") == 0)
-		return range_has(im, sh, RODATA_MAX, "/rustc/") ? ELF_F_RUST : 0;
+		return range_has(im, sh, RODATA_MAX, "/rustc/", "library/std/src/") ? ELF_F_RUST
+										    : 0;
 	return 0;
 }
 

@@ -9,22 +9,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static ssize_t read_full(int fd, char *out, size_t size)
+/* One read: these files give all they have, or as much as fits, at once. */
+static ssize_t read_once(int fd, char *out, size_t size)
 {
-	size_t len = 0;
+	ssize_t n;
 
-	while (len < size) {
-		ssize_t n = read(fd, out + len, size - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && !len)
-			return -errno;
-		if (n <= 0)
-			break;
-		len += (size_t)n;
-	}
-	return (ssize_t)len;
+	do {
+		n = read(fd, out, size);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n;
 }
 
 ssize_t read_at(int dir, const char *name, char *out, size_t size)
@@ -34,7 +27,7 @@ ssize_t read_at(int dir, const char *name, char *out, size_t size)
 
 	if (fd < 0)
 		return -errno;
-	n = read_full(fd, out, size);
+	n = read_once(fd, out, size);
 	close(fd);
 	return n;
 }

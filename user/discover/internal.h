@@ -131,10 +131,11 @@ struct look *look_new(const char *proc_root, void *ctx,
 /* As discover_process(). */
 int look_process(struct look *l, uint32_t tgid, const struct event_exec *hint,
 		 struct event_proc *out, size_t out_size);
-/* Libraries and runtime only: 0, -ESRCH. */
-int look_libraries(struct look *l, uint32_t tgid, enum runtime *ret_runtime);
-/* Start of the process in clock ticks since boot: tells a pid used again. 0: gone. */
-uint64_t look_started(struct look *l, uint32_t tgid);
+/* When the process of the last look_process() started, in clock ticks since boot: tells a pid used
+ * again. 0: it had gone. */
+uint64_t look_started(const struct look *l);
+/* Libraries and runtime only. started: see above, 0 for any. 0, -ESRCH. */
+int look_again(struct look *l, uint32_t tgid, uint64_t started, enum runtime *ret_runtime);
 void look_free(struct look *l);
 
 #endif

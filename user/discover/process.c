@@ -43,6 +43,7 @@ struct look {
 	struct owner owners[OWNER_CACHE_MAX];
 	size_t owner_cnt;
 	int64_t boot_offset_ns; /* real time minus CLOCK_BOOTTIME */
+	uint64_t started;	/* of the process looked at last */
 	char cmdline[CMDLINE_MAX];
 	char env[ENVIRON_MAX];
 	char cgroup[CGROUP_MAX];
@@ -73,15 +74,29 @@ static int open_proc(const struct look *l, uint32_t tgid)
 
 /* ---- executable ---- */
 
-static unsigned int elf_cached(struct look *l, int fd, const struct stat *st)
+static unsigned int elf_read(int proc_fd)
 {
-	struct elf_key key = {
-		st->st_dev, st->st_ino, (uint64_t)st->st_size,
-		(uint64_t)st->st_mtim.tv_sec * NS_PER_S + (uint64_t)st->st_mtim.tv_nsec,
-		(uint64_t)st->st_ctim.tv_sec * NS_PER_S + (uint64_t)st->st_ctim.tv_nsec
-	};
-	struct elf_entry *e;
+	int fd = openat(proc_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	unsigned int flags = fd < 0 ? 0 : elf_look(fd);
 
+	if (fd >= 0)
+		close(fd);
+	return flags;
+}
+
+static unsigned int exe_elf(struct look *l, int proc_fd)
+{
+	struct elf_entry *e;
+	struct elf_key key = { 0 };
+	struct stat st;
+
+	if (fstatat(proc_fd, "exe", &st, 0) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	key.dev = st.st_dev;
+	key.inode = st.st_ino;
+	key.size = (uint64_t)st.st_size;
+	key.mtime_ns = (uint64_t)st.st_mtim.tv_sec * NS_PER_S + (uint64_t)st.st_mtim.tv_nsec;
+	key.ctime_ns = (uint64_t)st.st_ctim.tv_sec * NS_PER_S + (uint64_t)st.st_ctim.tv_nsec;
 	HASH_FIND(hh, l->elfs, &key, sizeof(key), e);
 	if (e)
 		return e->flags;
@@ -92,25 +107,11 @@ static unsigned int elf_cached(struct look *l, int fd, const struct stat *st)
 	}
 	e = calloc(1, sizeof(*e));
 	if (!e)
-		return elf_look(fd);
+		return elf_read(proc_fd);
 	e->key = key;
-	e->flags = elf_look(fd);
+	e->flags = elf_read(proc_fd);
 	HASH_ADD(hh, l->elfs, key, sizeof(e->key), e);
 	return e->flags;
-}
-
-static unsigned int exe_elf(struct look *l, int proc_fd)
-{
-	int fd = openat(proc_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	unsigned int flags = 0;
-	struct stat st;
-
-	if (fd < 0)
-		return 0;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
-		flags = elf_cached(l, fd, &st);
-	close(fd);
-	return flags;
 }
 
 /* ---- mapped files ---- */
@@ -267,9 +268,9 @@ static struct str owner_name(struct look *l, uint32_t uid)
 	return str_of(o->name);
 }
 
-static void add_creation_time(const struct look *l, struct text *t, uint64_t ticks)
+static void add_creation_time(const struct look *l, struct text *t)
 {
-	uint64_t hz = (uint64_t)sysconf(_SC_CLK_TCK), ns;
+	uint64_t ticks = l->started, hz = (uint64_t)sysconf(_SC_CLK_TCK), ns;
 	char text[64];
 	struct tm tm;
 	time_t s;
@@ -310,8 +311,8 @@ static void facts_from_hint(struct facts *f, const struct event_exec *hint)
 		f->comm = hint_comm(hint);
 }
 
-static void write_text(struct look *l, const struct facts *f, uint32_t tgid, uint64_t ticks,
-		       const uint32_t *uid, struct text *t)
+static void write_text(struct look *l, const struct facts *f, uint32_t tgid, const uint32_t *uid,
+		       struct text *t)
 {
 	char name[SHORT_MAX], line[COMMAND_LINE_MAX], number[16];
 	struct str exe = strip_deleted(f->exe), base = path_base(exe), first, args = f->args;
@@ -334,7 +335,7 @@ static void write_text(struct look *l, const struct facts *f, uint32_t tgid, uin
 	text_add(t, "k8s.pod.uid", str_of(f->cgroup.pod), SHORT_MAX);
 	if (uid)
 		text_add(t, "process.owner", owner_name(l, *uid), SHORT_MAX);
-	add_creation_time(l, t, ticks);
+	add_creation_time(l, t);
 	len = mask_command_line(f->args, line, sizeof(line));
 	text_add(t, "process.command_line", (struct str){ line, len }, VALUE_MAX);
 	service_attributes(f, t);
@@ -381,7 +382,8 @@ int look_process(struct look *l, uint32_t tgid, const struct event_exec *hint,
 		if (f.runtime == RUNTIME_JAVA)
 			f.runtime = RUNTIME_JAVA_VIRTUAL;
 	}
-	write_text(l, &f, tgid, start_ticks(stat_text), known ? &uid : NULL, &t);
+	l->started = start_ticks(stat_text);
+	write_text(l, &f, tgid, known ? &uid : NULL, &t);
 	out->h = (struct event_hdr){ .ts_ns = clock_mono_ns(), .tgid = tgid, .kind = EVENT_PROC };
 	out->h.size = (uint16_t)(sizeof(*out) + t.len);
 	out->runtime = f.runtime;
@@ -391,30 +393,27 @@ int look_process(struct look *l, uint32_t tgid, const struct event_exec *hint,
 	return 0;
 }
 
-int look_libraries(struct look *l, uint32_t tgid, enum runtime *ret_runtime)
+int look_again(struct look *l, uint32_t tgid, uint64_t started, enum runtime *ret_runtime)
 {
-	int fd = open_proc(l, tgid);
+	int fd = open_proc(l, tgid), err = 0;
 	struct scan s = { .l = l, .proc_fd = fd, .tgid = tgid };
 	struct str exe;
 
 	if (fd < 0)
 		return -ESRCH;
+	if (started && start_ticks(file_text(fd, "stat", l->stat, sizeof(l->stat))) != started)
+		err = -ESRCH;
 	exe = link_at(fd, "exe", l->exe, sizeof(l->exe));
 	/* kernel threads have no executable */
-	if (exe.len)
+	if (!err && exe.len)
 		*ret_runtime = find_runtime(&s, exe);
 	close(fd);
-	return 0;
+	return err;
 }
 
-uint64_t look_started(struct look *l, uint32_t tgid)
+uint64_t look_started(const struct look *l)
 {
-	int fd = open_proc(l, tgid);
-	uint64_t ticks = start_ticks(file_text(fd, "stat", l->stat, sizeof(l->stat)));
-
-	if (fd >= 0)
-		close(fd);
-	return ticks;
+	return l->started;
 }
 
 struct look *look_new(const char *proc_root, void *ctx,
