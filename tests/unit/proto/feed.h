@@ -368,6 +368,8 @@ static inline struct str feed_essence(struct str line, char *out, size_t size)
 /* Every whole message of 'got' is one of 'all'. */
 static inline void feed_none_invented(const char *got, const char *all)
 {
+	const char *whole = got;
+
 	while (*got) {
 		size_t len = strcspn(got, "\n");
 		struct str line = { got, len };
@@ -380,7 +382,8 @@ static inline void feed_none_invented(const char *got, const char *all)
 				       feed_essence((struct str){ a, strcspn(a, "\n") }, other,
 						    sizeof(other)));
 		if (!found)
-			print_message("invented: " STR_FMT "\nof:\n%s", STR_ARG(line), all);
+			print_message("invented: " STR_FMT "\nin: %s\nof:\n%s", STR_ARG(line), whole,
+				      all);
 		assert_true(found);
 		got += len + 1;
 	}
