@@ -121,6 +121,31 @@ static enum detect detect_array(const uint8_t *p, size_t len, bool strict)
 									: DETECT_RESPONSE;
 }
 
+/* "-ERR text" and "+TEXT"; strict: only errors that Redis is known to have. */
+static enum detect detect_line(const uint8_t *p, size_t len, bool strict)
+{
+	static const char *const errors[] = {
+		"ERR",	    "WRONGTYPE", "NOAUTH",    "NOPERM",	   "WRONGPASS",	  "MOVED",
+		"ASK",	    "LOADING",	 "BUSY",      "OOM",	   "READONLY",	  "EXECABORT",
+		"NOSCRIPT", "MISCONF",	 "CROSSSLOT", "TRYAGAIN",  "BUSYGROUP",	  "BUSYKEY",
+		"NOGROUP",  "NOPROTO",	 "DENIED",    "UNBLOCKED", "CLUSTERDOWN", "MASTERDOWN",
+	};
+	size_t n = 1;
+
+	while (n < len && p[n] >= 'A' && p[n] <= 'Z')
+		n++;
+	if (n == len)
+		return len < HEADER_MAX ? DETECT_MORE : DETECT_NO;
+	if (n < 3 || (p[n] != ' ' && p[n] != '\r'))
+		return DETECT_NO;
+	if (!strict)
+		return DETECT_RESPONSE;
+	for (size_t i = 0; p[0] == '-' && i < ARRAY_LEN(errors); i++)
+		if (str_eq((struct str){ (const char *)p + 1, n - 1 }, str_of(errors[i])))
+			return DETECT_RESPONSE;
+	return DETECT_NO;
+}
+
 /* strict: nothing is known yet, so only what other protocols hardly say counts. */
 static enum detect detect_reply(const uint8_t *p, size_t len, bool strict)
 {
@@ -134,17 +159,8 @@ static enum detect detect_reply(const uint8_t *p, size_t len, bool strict)
 	for (size_t i = 0; i < ARRAY_LEN(sure); i++)
 		if (memcmp(p, sure[i], MIN(len, strlen(sure[i]))) == 0)
 			return len < strlen(sure[i]) ? DETECT_MORE : DETECT_RESPONSE;
-	if (p[0] == '-' || p[0] == '+') {
-		size_t i = 1;
-
-		while (i < len && p[i] >= 'A' && p[i] <= 'Z')
-			i++;
-		if (i == len)
-			return len < HEADER_MAX ? DETECT_MORE : DETECT_NO;
-		if (p[0] == '+' && strict)
-			return DETECT_NO;
-		return i >= 3 && (p[i] == ' ' || p[i] == '\r') ? DETECT_RESPONSE : DETECT_NO;
-	}
+	if (p[0] == '-' || p[0] == '+')
+		return detect_line(p, len, strict);
 	if (!strchr(":$%~>", p[0]) || !p[0])
 		return DETECT_NO;
 	r = take_header(&c, (char)p[0], &n, &none);

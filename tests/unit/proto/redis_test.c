@@ -358,7 +358,7 @@ static void inline_commands(void **state)
 	feed_expect("redis", s,
 		    "request in pos=1000 size=6 time=1-1 " ATTRS(
 			    "PING",
-			    "PING") "\n"
+			    "PING") " [after-gap]\n"
 				    "response out pos=1000 size=7 time=2-2 {}\n"
 				    "request in pos=1006 size=7 time=3-3 " ATTRS(
 					    "GET",
