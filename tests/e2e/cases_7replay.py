@@ -22,7 +22,7 @@ def recorded(env):
         shop = app(env, "shop.py", "--redis", r.port)
         web = nginx(env, server=f"location /item/ {{ proxy_pass http://127.0.0.1:{shop.port}; }}")
         rec = Record(env, web.pids + [shop.pid, r.pid], file)
-        load(web.port, [f"/item/{i}" for i in range(30)], 3)
+        load(web.port, [f"/item/{i}" for i in range(30)], 1)
         get(web.port, "/missing")
         equal(rec.finish(), 0, f"exit status of record ({rec.err()[-300:]})")
     return file
