@@ -17,7 +17,7 @@
 #define LOAD_TRIES     8     /* programs that may be switched off one after another */
 #define DRAIN_MAX      65536 /* records handed on in one go, so that timers get their turn */
 #define THREADS_BY_TID 16384
-#define STOPPED		 (-ECANCELED)
+#define STOPPED	       (-ECANCELED)
 
 struct load_log {
 	char failed[64]; /* program that the kernel refused */
@@ -41,7 +41,8 @@ static int on_libbpf(enum libbpf_print_level level, const char *fmt, va_list ap)
 		snprintf(load_log.failed, sizeof(load_log.failed), "%s", name);
 		if (strstr(line, "load failed:"))
 			snprintf(load_log.reason, sizeof(load_log.reason), "%.150s",
-				 strstr(line, "load failed:"));
+				 strstr(line, "load failed:") + strlen("load failed: "));
+		load_log.reason[strcspn(load_log.reason, "\n")] = 0;
 	}
 	return 0;
 }
@@ -177,8 +178,16 @@ static int try_capture(struct probe *p, enum capture capture, const struct btf *
 	return err;
 }
 
+static bool core_has_reason(const struct probe *p)
+{
+	for (size_t i = 0; i < row_cnt; i++)
+		if ((rows[i].flags & ROW_CORE) && p->state[i].reason[0])
+			return true;
+	return false;
+}
+
 /* Why the capture backends failed, in one line, from the rows that could not do without. */
-static void explain(struct probe *p, int err)
+static void explain(struct probe *p, int err, enum capture asked)
 {
 	struct utsname u;
 	size_t at;
@@ -186,15 +195,16 @@ static void explain(struct probe *p, int err)
 	if (p->why[0])
 		return;
 	uname(&u);
-	if (err == -EPERM || err == -EACCES) {
+	if ((err == -EPERM || err == -EACCES) && !core_has_reason(p)) {
 		snprintf(p->why, sizeof(p->why),
 			 "loading BPF programs: %s; needs root, or CAP_BPF, CAP_PERFMON and "
 			 "CAP_SYS_PTRACE, and a kernel that is not locked down",
 			 strerror(-err));
 		return;
 	}
-	at = (size_t)snprintf(p->why, sizeof(p->why),
-			      "no capture backend works on kernel %.60s:", u.release);
+	at = (size_t)snprintf(p->why, sizeof(p->why), "%s%s does not work on kernel %.60s:",
+			      asked == CAPTURE_AUTO ? "capture" : "capture backend ",
+			      asked == CAPTURE_AUTO ? "" : capture_names[asked], u.release);
 	for (size_t i = 0; i < row_cnt && at < sizeof(p->why) - 100; i++)
 		if ((rows[i].flags & ROW_CORE) && p->state[i].reason[0])
 			at += (size_t)snprintf(p->why + at, sizeof(p->why) - at, " %s: %.60s;",
@@ -259,7 +269,7 @@ int probe_new(const struct probe_cfg *cfg, struct probe **ret_probe, const char 
 out:
 	btf__free(btf);
 	if (err) {
-		explain(p, err);
+		explain(p, err, cfg->capture);
 		memcpy(why, p->why, sizeof(why));
 		*ret_why = why;
 		probe_free(p);
