@@ -167,13 +167,30 @@ static struct str node_package(const struct facts *f, struct str script, char ou
 	return name;
 }
 
+/* One file may be several programs (redis-server is a link to redis-check-rdb): the name it was
+ * called by, where the kernel's name for the process agrees. */
+static struct str called_name(const struct facts *f, struct str base)
+{
+	struct str args = f->args, first, word;
+	size_t len = 0;
+
+	if (!args_next(&args, &first) || str_starts(base, f->comm) || !f->comm.len)
+		return base;
+	while (len < first.len && first.p[len] != ' ' && first.p[len] != ':')
+		len++;
+	word = path_base((struct str){ first.p, len });
+	if (word.len < f->comm.len || !str_starts(word, f->comm))
+		return base;
+	return f->comm.len == COMM_LEN - 1 || word.len == f->comm.len ? word : base;
+}
+
 static struct str program_name(const struct facts *f, char out[SHORT_MAX])
 {
 	struct str base = path_base(strip_deleted(f->exe)), script, name, program, args = f->args;
 
 	/* an interpreter inside another program (uWSGI, a database) has no script of its own */
 	if (runtime_of_exe(base) == RUNTIME_UNKNOWN && f->exe.len && f->runtime != RUNTIME_DOTNET)
-		return base;
+		return called_name(f, base);
 	name = script_name(f->runtime, f->args, &script);
 	if (f->runtime == RUNTIME_NODE && script.len) {
 		struct str package = node_package(f, script, out);

@@ -102,6 +102,23 @@ static void everything_else_is_named_by_its_executable(void **state)
 	named(RUNTIME_UNKNOWN, "", "", "comm");
 }
 
+static void a_file_of_several_programs_is_named_as_it_was_called(void **state)
+{
+	struct facts f = { .proc_fd = -1,
+			   .runtime = RUNTIME_NATIVE,
+			   .exe = STR("/usr/bin/redis-check-rdb"),
+			   .comm = STR("redis-server") };
+	char out[SHORT_MAX];
+
+	f.args = args_of("redis-server~127.0.0.1:6379");
+	assert_true(str_eq(service_name(&f, out), STR("redis-server")));
+	f.args = args_of("something-else");
+	assert_true(str_eq(service_name(&f, out), STR("redis-check-rdb")));
+	f.comm = STR("a-thread");
+	f.args = args_of("redis-server");
+	assert_true(str_eq(service_name(&f, out), STR("redis-check-rdb")));
+}
+
 static void own_word_goes_before_unit_before_script(void **state)
 {
 	static const char env[] = "A=1\0OTEL_RESOURCE_ATTRIBUTES=service.name=from%20attrs,x=y\0"
@@ -227,6 +244,7 @@ int main(void)
 		cmocka_unit_test(other_interpreters_are_named_by_what_they_run),
 		cmocka_unit_test(java_programs_are_named_by_jar_or_class),
 		cmocka_unit_test(everything_else_is_named_by_its_executable),
+		cmocka_unit_test(a_file_of_several_programs_is_named_as_it_was_called),
 		cmocka_unit_test(own_word_goes_before_unit_before_script),
 		cmocka_unit_test(attributes_of_the_environment_are_taken_over),
 		cmocka_unit_test(command_lines_show_no_secrets),
