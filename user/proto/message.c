@@ -66,7 +66,7 @@ void messages_pin(struct parser *ps, const void *p, size_t len)
 {
 	struct open_msg *o;
 
-	DL_FOREACH (ps->open, o) {
+	for (o = ps->open; o; o = o->next) {
 		struct str *strs[] = { &o->m.operation,	    &o->m.target,     &o->m.path,
 				       &o->m.traceparent,   &o->m.tracestate, &o->m.error_type,
 				       &o->m.status_message };

@@ -41,9 +41,9 @@ static void book_waiting(struct protos *p, struct lane *l, uint64_t *where)
 /* Forgets the protocol and all that hangs on it; 'where' takes the chunks that wait. */
 static void parser_clear(struct parser *ps, uint64_t *where)
 {
-	struct open_msg *o, *next;
+	while (ps->open) {
+		struct open_msg *o = ps->open;
 
-	DL_FOREACH_SAFE (ps->open, o, next) {
 		if (o->published)
 			message_end(ps, o, MAX(o->lane->pos, o->m.pos), MSG_TRUNCATED, 0);
 		else

@@ -12,9 +12,7 @@
 #define ARGS_MAX    (1u << 20) /* as the server's own limit */
 #define BULK_MAX    (1ull << 32)
 #define DEPTH_MAX   16 /* of nested replies */
-#define HEADER_MAX  24 /* "$4294967296\r\n" and more */
 #define LINE_MAX_IN 16384
-#define SHORT_BULK  128 /* strings whose end is looked at before a stream is taken for Redis */
 #define ERROR_MAX   200 /* bytes of an error's text */
 #define WAITING_MAX 16	/* commands out of the ordinary that wait for their reply */
 
@@ -46,142 +44,6 @@ struct redis {
 	uint8_t waiting_cnt;
 	struct waiting waiting[WAITING_MAX];
 };
-
-/* ---- lines ---- */
-
-/* Takes "<type><number>\r\n"; a number below 0 (none) is told by *ret_none. */
-static enum parse take_header(struct cursor *c, char type, uint64_t *ret_n, bool *ret_none)
-{
-	size_t left = cursor_left(c), look = MIN(left, (size_t)HEADER_MAX);
-	const uint8_t *lf = memchr(c->p, '\n', look);
-	struct str digits;
-
-	if (left && c->p[0] != (uint8_t)type)
-		return PARSE_BAD;
-	if (left > 1 && !(c->p[1] >= '0' && c->p[1] <= '9') && c->p[1] != '-')
-		return PARSE_BAD;
-	if (!lf)
-		return look == HEADER_MAX ? PARSE_BAD : PARSE_MORE;
-	if (lf - c->p < 3 || lf[-1] != '\r')
-		return PARSE_BAD;
-	digits = (struct str){ (const char *)c->p + 1, (size_t)(lf - c->p) - 2 };
-	*ret_none = str_eq(digits, STR("-1"));
-	if (!*ret_none && !str_to_u64(digits, ret_n))
-		return PARSE_BAD;
-	c->p = lf + 1;
-	return PARSE_OK;
-}
-
-/* ---- detection ---- */
-
-static const char reply_types[] = "+-:$*_#,(!=%~>|";
-
-static enum detect detect_inline(const uint8_t *p, size_t len)
-{
-	size_t n = 0;
-
-	while (n < len && n < REDIS_WORD_MAX && p[n] > ' ')
-		n++;
-	if (!redis_is_word((struct str){ (const char *)p, n }))
-		return DETECT_NO;
-	/* other text protocols have such lines too: what the server answers will tell */
-	if (n < len && !redis_is_known((struct str){ (const char *)p, n }))
-		return DETECT_NO;
-	for (size_t i = n; i < len && p[i] != '\n'; i++)
-		if ((p[i] < ' ' && p[i] != '\r' && p[i] != '\t') || p[i] > '~')
-			return DETECT_NO;
-	return DETECT_MORE;
-}
-
-static enum detect detect_array(const uint8_t *p, size_t len, bool strict)
-{
-	struct cursor c = cursor_of(p, len);
-	uint64_t cnt, n;
-	bool none;
-	enum parse r = take_header(&c, '*', &cnt, &none);
-	struct str word;
-
-	if (r != PARSE_OK)
-		return r == PARSE_MORE ? DETECT_MORE : DETECT_NO;
-	if (none || !cnt)
-		return DETECT_RESPONSE;
-	if (c.p == c.end)
-		return DETECT_MORE;
-	if (*c.p != '$')
-		return strchr(reply_types, *c.p) && *c.p ? DETECT_RESPONSE : DETECT_NO;
-	r = take_header(&c, '$', &n, &none);
-	if (r != PARSE_OK)
-		return r == PARSE_MORE ? DETECT_MORE : DETECT_NO;
-	if (none || n >= REDIS_WORD_MAX)
-		return DETECT_RESPONSE;
-	if (cursor_left(&c) < n)
-		return DETECT_MORE;
-	word = (struct str){ (const char *)c.p, n };
-	return redis_is_known(word) || (!strict && redis_is_word(word)) ? DETECT_REQUEST
-									: DETECT_RESPONSE;
-}
-
-/* "-ERR text" and "+TEXT"; strict: only errors that Redis is known to have. */
-static enum detect detect_line(const uint8_t *p, size_t len, bool strict)
-{
-	static const char *const errors[] = {
-		"ERR",	    "WRONGTYPE", "NOAUTH",    "NOPERM",	   "WRONGPASS",	  "MOVED",
-		"ASK",	    "LOADING",	 "BUSY",      "OOM",	   "READONLY",	  "EXECABORT",
-		"NOSCRIPT", "MISCONF",	 "CROSSSLOT", "TRYAGAIN",  "BUSYGROUP",	  "BUSYKEY",
-		"NOGROUP",  "NOPROTO",	 "DENIED",    "UNBLOCKED", "CLUSTERDOWN", "MASTERDOWN",
-	};
-	size_t n = 1;
-
-	while (n < len && p[n] >= 'A' && p[n] <= 'Z')
-		n++;
-	if (n == len)
-		return len < HEADER_MAX ? DETECT_MORE : DETECT_NO;
-	if (n < 3 || (p[n] != ' ' && p[n] != '\r'))
-		return DETECT_NO;
-	if (!strict)
-		return DETECT_RESPONSE;
-	for (size_t i = 0; p[0] == '-' && i < ARRAY_LEN(errors); i++)
-		if (str_eq((struct str){ (const char *)p + 1, n - 1 }, str_of(errors[i])))
-			return DETECT_RESPONSE;
-	return DETECT_NO;
-}
-
-/* strict: nothing is known yet, so only what other protocols hardly say counts. */
-static enum detect detect_reply(const uint8_t *p, size_t len, bool strict)
-{
-	static const char *const sure[] = { "+OK\r\n", "+PONG\r\n", "+QUEUED\r\n",
-					    "_\r\n",   "#t\r\n",    "#f\r\n" };
-	struct cursor c = cursor_of(p, len);
-	uint64_t n;
-	bool none;
-	enum parse r;
-
-	for (size_t i = 0; i < ARRAY_LEN(sure); i++)
-		if (memcmp(p, sure[i], MIN(len, strlen(sure[i]))) == 0)
-			return len < strlen(sure[i]) ? DETECT_MORE : DETECT_RESPONSE;
-	if (p[0] == '-' || p[0] == '+')
-		return detect_line(p, len, strict);
-	if (!strchr(":$%~>", p[0]) || !p[0])
-		return DETECT_NO;
-	r = take_header(&c, (char)p[0], &n, &none);
-	if (r == PARSE_OK && p[0] == '$' && !none && n < SHORT_BULK) {
-		if (cursor_left(&c) < n + 2)
-			return DETECT_MORE;
-		return c.p[n] == '\r' && c.p[n + 1] == '\n' ? DETECT_RESPONSE : DETECT_NO;
-	}
-	return r == PARSE_OK ? DETECT_RESPONSE : r == PARSE_MORE ? DETECT_MORE : DETECT_NO;
-}
-
-static enum detect redis_detect(const uint8_t *p, size_t len, uint16_t port, bool datagram)
-{
-	if (datagram || !len)
-		return DETECT_NO;
-	if (p[0] == '*')
-		return detect_array(p, len, true);
-	if ((p[0] | 32) >= 'a' && (p[0] | 32) <= 'z')
-		return detect_inline(p, len);
-	return detect_reply(p, len, true);
-}
 
 /* ---- requests ---- */
 
@@ -293,7 +155,7 @@ static enum parse parse_rest(struct parser *ps, struct redis *s, struct cursor *
 	struct msg *m = s->request;
 	uint64_t len;
 	bool none;
-	enum parse r = take_header(c, '$', &len, &none);
+	enum parse r = redis_take_header(c, '$', &len, &none);
 
 	if (r != PARSE_OK)
 		return r;
@@ -321,7 +183,7 @@ static enum parse take_arg(struct parser *ps, struct cursor *c, struct redis_com
 	struct str arg;
 	uint64_t len;
 	bool none, enough;
-	enum parse r = take_header(c, '$', &len, &none);
+	enum parse r = redis_take_header(c, '$', &len, &none);
 
 	if (r != PARSE_OK)
 		return r;
@@ -370,7 +232,7 @@ static enum parse parse_command(struct parser *ps, struct redis *s, struct curso
 	uint32_t i = 0;
 	bool none;
 	struct msg *m;
-	enum parse r = take_header(c, '*', &cnt, &none);
+	enum parse r = redis_take_header(c, '*', &cnt, &none);
 
 	if (r != PARSE_OK)
 		return r;
@@ -432,7 +294,7 @@ static enum parse first_word(struct cursor c, struct str *ret_word)
 	*ret_word = (struct str){ NULL, 0 };
 	if (c.p == c.end)
 		return PARSE_MORE;
-	r = take_header(&c, '$', &len, &none);
+	r = redis_take_header(&c, '$', &len, &none);
 	if (r != PARSE_OK)
 		return r == PARSE_MORE ? r : PARSE_OK;
 	if (none || len > REDIS_WORD_MAX)
@@ -502,10 +364,10 @@ static enum parse take_element(struct redis *s, struct cursor *c, struct str *re
 	enum parse r;
 
 	*ret_skip = 0;
-	if (!type || !strchr(reply_types, type))
+	if (!type || !strchr(redis_types, type))
 		return PARSE_BAD;
 	if (strchr("$!=*%~>|", type)) {
-		r = take_header(c, type, &n, &none);
+		r = redis_take_header(c, type, &n, &none);
 		if (r != PARSE_OK)
 			return r;
 		if (n > BULK_MAX)
@@ -567,7 +429,7 @@ static enum parse parse_reply(struct parser *ps, struct redis *s, struct cursor 
 	enum parse r;
 
 	if (begins && (type == '*' || type == '>')) {
-		r = take_header(&peek, type, &n, &none);
+		r = redis_take_header(&peek, type, &n, &none);
 		if (r == PARSE_OK && !none && n)
 			r = first_word(peek, &word);
 		else
@@ -632,11 +494,11 @@ static ptrdiff_t redis_resync(struct parser *ps, enum side side, const uint8_t *
 	p += turn;
 	len -= (size_t)turn;
 	if (p[0] == '*')
-		d = detect_array(p, len, false);
+		d = redis_detect_array(p, len, false);
 	else if (side == SIDE_REQUEST)
-		d = detect_inline(p, len) == DETECT_NO ? DETECT_NO : DETECT_REQUEST;
+		d = redis_detect_inline(p, len) == DETECT_NO ? DETECT_NO : DETECT_REQUEST;
 	else
-		d = detect_reply(p, len, false);
+		d = redis_detect_reply(p, len, false);
 	/* an array of strings may be a reply as well as a request */
 	if (d == DETECT_NO || d == DETECT_MORE || (side == SIDE_REQUEST && d != DETECT_REQUEST))
 		return -1;

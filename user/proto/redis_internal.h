@@ -48,4 +48,19 @@ bool redis_add_inline(struct redis_command *cmd, struct str line, uint32_t *ret_
 bool redis_is_word(struct str s);
 bool redis_is_known(struct str word);
 
+/* ---- redis_detect.c ---- */
+
+/* The first bytes of what RESP carries. */
+extern const char redis_types[];
+
+/* Takes "<type><number>\r\n"; -1, which says that there is none, is told by *ret_none. */
+enum parse redis_take_header(struct cursor *c, char type, uint64_t *ret_n, bool *ret_none);
+
+enum detect redis_detect(const uint8_t *p, size_t len, uint16_t port, bool datagram);
+/* Its parts. strict: nothing is known of the stream yet, so only what other protocols hardly say
+ * counts. An inline command is never sure: DETECT_MORE, or DETECT_NO. */
+enum detect redis_detect_array(const uint8_t *p, size_t len, bool strict);
+enum detect redis_detect_reply(const uint8_t *p, size_t len, bool strict);
+enum detect redis_detect_inline(const uint8_t *p, size_t len);
+
 #endif

@@ -382,8 +382,8 @@ static inline void feed_none_invented(const char *got, const char *all)
 				       feed_essence((struct str){ a, strcspn(a, "\n") }, other,
 						    sizeof(other)));
 		if (!found)
-			print_message("invented: " STR_FMT "\nin: %s\nof:\n%s", STR_ARG(line), whole,
-				      all);
+			print_message("invented: " STR_FMT "\nin: %s\nof:\n%s", STR_ARG(line),
+				      whole, all);
 		assert_true(found);
 		got += len + 1;
 	}

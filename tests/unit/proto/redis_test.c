@@ -147,68 +147,39 @@ static void set_up_is_internal_and_shows_no_secret(void **state)
 		OUT("%1\r\n+server\r\n+redis\r\n"),
 		IN("*3\r\n$4\r\nauth\r\n$4\r\nuser\r\n$3\r\npw2\r\n*2\r\n$6\r\nSELECT\r\n$"
 		   "1\r\n5\r\n"),
-		OUT("+OK\r\n+OK\r\n"),
-		IN("*3\r\n$6\r\nclient\r\n$7\r\nsetname\r\n$2\r\nme\r\n" PING
-		   "*4\r\n$6\r\nCONFIG\r\n$3\r\nSET\r\n$11\r\nrequirepass\r\n$3\r\npw3\r\n"),
+		OUT("+OK\r\n+OK\r\n"), END
+	};
+
+	feed_expect("redis", s,
+		    "request in pos=1000 size=48 time=1-1 HELLO {db.system.name=redis; "
+		    "db.operation.name=HELLO; db.query.text=HELLO 3 ? ? ?} [internal]\n"
+		    "response out pos=1000 size=21 time=2-2 {}\n"
+		    "request in pos=1048 size=33 time=3-3 AUTH {db.system.name=redis; "
+		    "db.operation.name=AUTH; db.query.text=AUTH ? ?} [internal]\n"
+		    "request in pos=1081 size=23 time=3-3 SELECT {db.system.name=redis; "
+		    "db.operation.name=SELECT; db.query.text=SELECT 5} [internal]\n"
+		    "response out pos=1021 size=5 time=4-4 {}\n"
+		    "response out pos=1026 size=5 time=4-4 {}\n");
+}
+
+static void commands_of_two_words_and_a_database(void **state)
+{
+	const struct step s[] = {
+		IN("*2\r\n$6\r\nSELECT\r\n$1\r\n5\r\n*3\r\n$6\r\nclient\r\n$7\r\nsetname\r\n"
+		   "$2\r\nme\r\n*4\r\n$6\r\nCONFIG\r\n$3\r\nSET\r\n$11\r\nrequirepass\r\n"
+		   "$3\r\npw3\r\n"),
 		END
 	};
 
-	feed_expect(
-		"redis", s,
-		"request in pos=1000 size=48 time=1-1 " ATTRS(
-			"HELLO",
-			"HELLO 3 ? ? ?") " [internal]\n"
-					 "response out pos=1000 size=21 time=2-2 {}\n"
-					 "request in pos=1048 size=33 time=3-3 " ATTRS(
-						 "AUTH",
-						 "AUTH ? ?") " [internal]\n"
-							     "request in pos=1081 size=23 "
-							     "time=3-3 " ATTRS(
-								     "SELECT",
-								     "SELECT 5") " [internal]\n"
-										 "response out "
-										 "pos=1021 size=5 "
-										 "time=4-4 {}\n"
-										 "response out "
-										 "pos=1026 size=5 "
-										 "time=4-4 {}\n"
-										 "request in "
-										 "pos=1104 size=37 "
-										 "time=5-5 CLIENT "
-										 "SETNAME "
-										 "{db.system.name="
-										 "redis; "
-										 "db.operation."
-										 "name=CLIENT "
-										 "SETNAME; "
-										 "db.query.text="
-										 "CLIENT setname "
-										 "me; "
-										 "db.namespace=5} "
-										 "[internal]\n"
-										 "request in "
-										 "pos=1141 size=14 "
-										 "time=5-5 PING "
-										 "{db.system.name="
-										 "redis; "
-										 "db.operation."
-										 "name=PING; "
-										 "db.query.text="
-										 "PING; "
-										 "db.namespace=5}\n"
-										 "request in "
-										 "pos=1155 size=52 "
-										 "time=5-5 CONFIG "
-										 "SET "
-										 "{db.system.name="
-										 "redis; "
-										 "db.operation."
-										 "name=CONFIG SET; "
-										 "db.query.text="
-										 "CONFIG SET "
-										 "requirepass ?; "
-										 "db.namespace=5}"
-										 "\n");
+	feed_expect("redis", s,
+		    "request in pos=1000 size=23 time=1-1 SELECT {db.system.name=redis; "
+		    "db.operation.name=SELECT; db.query.text=SELECT 5} [internal]\n"
+		    "request in pos=1023 size=37 time=1-1 CLIENT SETNAME {db.system.name=redis; "
+		    "db.operation.name=CLIENT SETNAME; db.query.text=CLIENT setname me; "
+		    "db.namespace=5} [internal]\n"
+		    "request in pos=1060 size=52 time=1-1 CONFIG SET {db.system.name=redis; "
+		    "db.operation.name=CONFIG SET; db.query.text=CONFIG SET requirepass ?; "
+		    "db.namespace=5}\n");
 }
 
 static void messages_of_a_subscription_are_no_replies(void **state)
@@ -490,6 +461,7 @@ int main(void)
 		cmocka_unit_test(too_deep_replies_are_refused),
 		cmocka_unit_test(transactions),
 		cmocka_unit_test(set_up_is_internal_and_shows_no_secret),
+		cmocka_unit_test(commands_of_two_words_and_a_database),
 		cmocka_unit_test(messages_of_a_subscription_are_no_replies),
 		cmocka_unit_test(push_frames_are_no_replies),
 		cmocka_unit_test(silent_commands_are_one_way),
