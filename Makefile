@@ -146,6 +146,9 @@ $(B)/tests/%_fuzz: tests/fuzz/%_fuzz.c $(LINK_fuzz:%=$(B)/lib/%.a)
 	$(Q)$(CC) $(UCFLAGS) -fsanitize=fuzzer -Itests -MMD -MP -o $@ $< -Wl,--start-group $(LINK_fuzz:%=$(B)/lib/%.a) -Wl,--end-group $(LDLIBS)
 fuzz-build: $(FUZZ_BIN)
 
+fuzz: ## build and run each fuzz target for FUZZ_SECONDS (20)
+	$(Q)FUZZ_SECONDS=$(or $(FUZZ_SECONDS),20) tests/fuzz/run.sh
+
 FORMAT_SRC = $(wildcard bpf/*.[ch] include/*.h user/*.[ch] user/*/*.[ch] tests/*/*.[ch] tests/*/*/*.[ch])
 check-format: ## is the source formatted as .clang-format says?
 	$(Q)clang-format --dry-run -Werror --ferror-limit=0 $(FORMAT_SRC)
@@ -188,4 +191,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all objects unit unit-build fuzz-build check-format format deps test run bench bench-vm demo clean help
+.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-vm demo clean help
