@@ -41,8 +41,9 @@
  * turn 0) work on what they read last, whatever else is open.
  *
  * Lost records. A step over 1 in event_thread.seq, kernel counters that tell of drops, a thread
- * first seen in the middle of its life, more requests than the books of a thread hold: for
- * TAINT_NS from then only thread-turn counts, and only with thread.switches 0.
+ * first seen in the middle of its life, one of
+ * a process that had accepted connections open when tracing began, more requests than the books of
+ * a thread hold: for TAINT_NS from then only thread-turn counts, and only with thread.switches 0.
  *
  * When it is decided: the candidates are taken down when the message arrives (a thread's records
  * are in order), a first decision keeps the books going, and the final one is made as late as

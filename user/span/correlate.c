@@ -117,6 +117,7 @@ void correlate_record(struct correlate *c, const struct event_hdr *rec)
 	case EVENT_BOOKS: take_books(c, (const struct event_books *)rec); break;
 	case EVENT_DATA: take_data(c, (const struct event_data *)rec); break;
 	case EVENT_CONN:
+		process_was_serving(c, (const struct event_conn *)rec);
 		thread_record(c, &((const struct event_conn *)rec)->thread, rec->tgid, rec->ts_ns);
 		break;
 	case EVENT_PROC:

@@ -61,6 +61,7 @@ struct process {
 	enum runtime runtime;
 	bool known;		     /* its EVENT_PROC has come */
 	bool seen_start;	     /* fork or exec was seen */
+	bool was_serving;	     /* had accepted connections open when tracing began */
 	bool in_table;		     /* still the one that a record of this tgid means */
 	uint64_t exit_ns;	     /* 0: alive */
 	struct process *from;	     /* forked from, until its own EVENT_PROC; counted */
@@ -77,7 +78,10 @@ void process_put(struct process *p); /* NULL is fine */
 /* Known itself or through what it was forked from. */
 bool process_is_known(const struct process *p);
 enum runtime process_runtime(const struct process *p);
-bool process_saw_start(struct correlate *c, uint32_t tgid);
+/* An accepted connection was open when tracing began: a request may have been in work on it. */
+void process_was_serving(struct correlate *c, const struct event_conn *rec);
+/* May a thread of it, older than the tracing, be at work on a request that was not seen? */
+bool process_may_owe(struct correlate *c, uint32_t tgid, uint64_t ts_ns);
 /* Borrowed; NULL without memory. Where p is NULL it is the caller's to put, in *ret_owned. comm
  * names what is not known. */
 struct resource *process_resource(struct correlate *c, struct process *p, uint32_t tgid,

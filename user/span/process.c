@@ -275,11 +275,26 @@ void process_record(struct correlate *c, const struct event_hdr *rec)
 	}
 }
 
-bool process_saw_start(struct correlate *c, uint32_t tgid)
+void process_was_serving(struct correlate *c, const struct event_conn *rec)
+{
+	struct process *p;
+
+	if (!(rec->flags & CONN_F_MIDSTREAM) || rec->role != ROLE_ACCEPTED)
+		return;
+	p = process_get(c, rec->h.tgid, rec->h.ts_ns);
+	if (p)
+		p->was_serving = true;
+	process_put(p);
+}
+
+/* The walk over open sockets ends before the key is made: until then it may not have come by. */
+bool process_may_owe(struct correlate *c, uint32_t tgid, uint64_t ts_ns)
 {
 	const struct process *p = process_in_table(c, tgid);
 
-	return p && p->seen_start;
+	if (ts_ns >= c->start_ns + START_NS || (p && p->seen_start))
+		return false;
+	return ts_ns < c->start_ns || (p && p->was_serving);
 }
 
 void processes_tick(struct correlate *c)

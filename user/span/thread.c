@@ -100,8 +100,7 @@ void thread_record(struct correlate *c, const struct event_thread *ev, uint32_t 
 	if (ev->seq == 0) { /* a thread begins, perhaps with the id of one that has gone */
 		if (t->seq_known)
 			thread_clear(t);
-		if (!(ev->flags & THREAD_F_NEW) && !process_saw_start(c, tgid) &&
-		    ts_ns < c->start_ns + START_NS)
+		if (!(ev->flags & THREAD_F_NEW) && process_may_owe(c, tgid, ts_ns))
 			t->taint_ns = c->start_ns + START_NS;
 	} else {
 		thread_taint(c, t, ts_ns + TAINT_NS);
