@@ -41,6 +41,59 @@ static void losses_that_the_kernel_tells_of_taint_every_thread(void **state)
 	assert_ambiguous(asked(&out1, 0), 1);
 }
 
+/* A request in the first second; 'before' lays down what was known by then. */
+static struct span *asked_at_the_start(void (*before)(void))
+{
+	p.now -= 2 * NS_PER_S - 10 * MS;
+	runs_on(RUNTIME_NODE);
+	before();
+	serve(&p, &a, &in1, 0);
+	next_turn();
+	ask(&p, &a, &out1, 0);
+	hear(&p, &a, &out1, 0);
+	answer(&p, &a, &in1, 0);
+	play_pass(&p, 4 * NS_PER_S); /* beyond where the clock was before it was turned back */
+	return asked(&out1, 0);
+}
+
+static void was_serving(void)
+{
+	struct event_conn conn = { .conn = 900, .role = ROLE_ACCEPTED, .flags = CONN_F_MIDSTREAM };
+
+	play_record(&p, &conn, EVENT_CONN, sizeof(conn), A);
+}
+
+static void was_serving_but_is_new(void)
+{
+	was_serving();
+	a.th.flags = THREAD_F_NEW;
+}
+
+static void was_idle(void)
+{
+}
+
+static void an_old_thread_of_a_serving_process_is_doubted_at_the_start(void **state)
+{
+	struct span *child = asked_at_the_start(was_serving);
+
+	assert_ambiguous(child, 1);
+}
+
+static void a_new_thread_is_not_doubted_at_the_start(void **state)
+{
+	struct span *child = asked_at_the_start(was_serving_but_is_new);
+
+	assert_true(is_child(child, served(&in1, 0)));
+}
+
+static void an_idle_process_is_not_doubted_at_the_start(void **state)
+{
+	struct span *child = asked_at_the_start(was_idle);
+
+	assert_true(is_child(child, served(&in1, 0)));
+}
+
 static void a_thread_that_begins_anew_has_no_requests(void **state)
 {
 	runs_on(RUNTIME_NODE);
@@ -275,6 +328,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(lost_records_leave_only_the_turn_without_switches),
 		TEST(losses_that_the_kernel_tells_of_taint_every_thread),
+		TEST(an_old_thread_of_a_serving_process_is_doubted_at_the_start),
+		TEST(a_new_thread_is_not_doubted_at_the_start),
+		TEST(an_idle_process_is_not_doubted_at_the_start),
 		TEST(a_thread_that_begins_anew_has_no_requests),
 		TEST(another_thread_has_other_requests),
 		TEST(dialling_in_a_request_gives_the_first_request_its_parent),
