@@ -23,7 +23,7 @@ ROOMS := core config ring stream proto span redact trace export discover probe a
 
 LIBS := libbpf libelf libprotobuf-c libxxhash yaml-0.1 libcurl libmicrohttpd jansson zlib
 CFLAGS ?= -O2 -g
-WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(if $(CI),-Werror)
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(if $(CI),$(if $(FUZZ),,-Werror))
 comma := ,
 SANFLAGS := $(if $(SAN)$(FUZZ),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer) \
 	$(if $(FUZZ),-fsanitize=fuzzer-no-link)

@@ -84,7 +84,7 @@ def check_cppcheck():
     try:
         p = subprocess.run(["cppcheck", "--quiet", "--enable=warning,portability", "--inline-suppr",
                             "--suppressions-list=tests/style/cppcheck.txt", "--error-exitcode=1",
-                            "--std=c11", "--language=c", "-j2", "-Iinclude", "-Iuser", "-D__x86_64__=1",
+                            "--std=c11", "--language=c", "-j2", "-Iinclude", "-Iuser", "-D__x86_64__=1", "--include=/usr/include/uthash.h", "--include=/usr/include/utlist.h",
                             "--template={file}:{line}: {id}: {message}", "user"],
                            cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     except FileNotFoundError:
