@@ -8,12 +8,14 @@ Recordings hold payload, so only what the scenarios say may be in them: servers 
 data.
 """
 import os
+import shutil
 import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, "tests", "e2e"))
 sys.dont_write_bytecode = True
 import lib  # noqa: E402
+import servers  # noqa: E402
 
 
 def http(env):
@@ -69,6 +71,9 @@ def mariadb(env):
 def parents(env):
     """nginx, python and Redis, three requests at a time."""
     cache = lib.redis(env)
+    # the command line is in the recording: a path of this machine's source tree has no place there
+    shutil.copy(f"{lib.APPS}/shop.py", env.dir)
+    servers.APPS = env.dir
     shop = lib.app(env, "shop.py", "--redis", cache.port)
     web = lib.nginx(env, server=f"location / {{ proxy_pass http://127.0.0.1:{shop.port}; }}")
     yield web.pids + [shop.pid, cache.pid]
