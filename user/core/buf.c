@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-int buf_reserve(struct buf *b, size_t len)
+/* The size never passes the cap, so that what fits the size fits the cap. */
+int buf_grow(struct buf *b, size_t len)
 {
 	size_t size = b->size ? b->size : 256;
 	char *p;
@@ -15,8 +16,6 @@ int buf_reserve(struct buf *b, size_t len)
 		b->failed = true;
 		return -ENOBUFS;
 	}
-	if (len <= b->size - b->len && b->p)
-		return 0;
 	while (size - b->len < len) {
 		if (size > SIZE_MAX / 2) {
 			b->failed = true;
@@ -24,6 +23,8 @@ int buf_reserve(struct buf *b, size_t len)
 		}
 		size *= 2;
 	}
+	if (b->cap)
+		size = MIN(size, b->cap);
 	p = realloc(b->p, size);
 	if (!p) {
 		b->failed = true;
@@ -32,28 +33,6 @@ int buf_reserve(struct buf *b, size_t len)
 	b->p = p;
 	b->size = size;
 	return 0;
-}
-
-int buf_add(struct buf *b, const void *p, size_t len)
-{
-	int err = buf_reserve(b, len);
-
-	if (err)
-		return err;
-	if (len)
-		memcpy(b->p + b->len, p, len);
-	b->len += len;
-	return 0;
-}
-
-int buf_add_str(struct buf *b, struct str s)
-{
-	return buf_add(b, s.p, s.len);
-}
-
-int buf_add_char(struct buf *b, char c)
-{
-	return buf_add(b, &c, 1);
 }
 
 int buf_printf(struct buf *b, const char *fmt, ...)

@@ -33,11 +33,19 @@ void json_close(struct json *j, char bracket)
 
 void json_key(struct json *j, const char *key)
 {
+	size_t len = strlen(key);
+	char *to;
+
 	before_value(j);
-	buf_add_char(j->out, '"');
-	buf_add_str(j->out, str_of(key));
-	buf_add(j->out, "\":", 2);
 	j->comma = false;
+	if (buf_reserve(j->out, len + 3))
+		return;
+	to = j->out->p + j->out->len;
+	to[0] = '"';
+	memcpy(to + 1, key, len);
+	to[len + 1] = '"';
+	to[len + 2] = ':';
+	j->out->len += len + 3;
 }
 
 static void add_escaped(struct buf *out, char c)
@@ -52,13 +60,32 @@ static void add_escaped(struct buf *out, char c)
 	}
 }
 
+static bool is_plain(char c)
+{
+	return (uint8_t)c >= 0x20 && (uint8_t)c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Whether all of eight bytes are plain. A byte minus n borrows its high bit when it was below n;
+ * one xored with a character is below 1 when it was that. False alarms only cost time. */
+static bool eight_plain(const char *p)
+{
+	const uint64_t each = 0x0101010101010101ull;
+	uint64_t word, odd;
+
+	memcpy(&word, p, sizeof(word));
+	odd = word | (word - each * 0x20) | ((word ^ each * '"') - each) |
+	      ((word ^ each * '\\') - each);
+	return !(odd & each * 0x80);
+}
+
 /* How many leading bytes can be copied as they are. */
 static size_t plain_run(struct str s)
 {
 	size_t i = 0;
 
-	while (i < s.len && (uint8_t)s.p[i] >= 0x20 && (uint8_t)s.p[i] < 0x80 && s.p[i] != '"' &&
-	       s.p[i] != '\\')
+	while (i + 8 <= s.len && eight_plain(s.p + i))
+		i += 8;
+	while (i < s.len && is_plain(s.p[i]))
 		i++;
 	return i;
 }
@@ -89,10 +116,15 @@ static void add_u64(struct buf *out, uint64_t v)
 	char digits[U64_DIGITS];
 	size_t at = sizeof(digits);
 
-	do {
+	for (; v >= 100; v /= 100) { /* by pairs: half the divisions */
+		digits[--at] = (char)('0' + v % 10);
+		digits[--at] = (char)('0' + v / 10 % 10);
+	}
+	if (v >= 10) {
 		digits[--at] = (char)('0' + v % 10);
 		v /= 10;
-	} while (v);
+	}
+	digits[--at] = (char)('0' + v);
 	buf_add(out, digits + at, sizeof(digits) - at);
 }
 
@@ -171,12 +203,19 @@ void json_bool(struct json *j, bool v)
 void json_hex(struct json *j, const uint8_t *p, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
+	char *to;
 
 	before_value(j);
-	buf_add_char(j->out, '"');
-	for (size_t i = 0; i < len; i++)
-		buf_add(j->out, (char[]){ digits[p[i] >> 4], digits[p[i] & 15] }, 2);
-	buf_add_char(j->out, '"');
+	if (buf_reserve(j->out, 2 * len + 2))
+		return;
+	to = j->out->p + j->out->len;
+	*to++ = '"';
+	for (size_t i = 0; i < len; i++) {
+		*to++ = digits[p[i] >> 4];
+		*to++ = digits[p[i] & 15];
+	}
+	*to = '"';
+	j->out->len += 2 * len + 2;
 }
 
 void json_base64(struct json *j, struct str bytes)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The streaming JSON writer: text, numbers, commas, full buffers. */
 #include <errno.h>
+#include <inttypes.h>
 #include <locale.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -51,6 +53,42 @@ static void text_is_escaped_and_clean(void **state)
 	wrote("\"q\\\"b\\\\n\\nt\\tr\\rz\\u0000\\u001f\x7f\"");
 	json_str(&j, STR("ü\xff🧶"));
 	wrote("\"ü\xef\xbf\xbd🧶\"");
+}
+
+/* Text is scanned eight bytes at a time: no byte may hide among its neighbours. */
+static void every_byte_is_escaped_at_every_place(void **state)
+{
+	char text[20], want[64], one[8];
+
+	start();
+	for (int byte = 0; byte < 0x80; byte++) {
+		json_str(&j, (struct str){ (char[]){ (char)byte }, 1 });
+		assert_in_range(out.len, 3, sizeof(one) - 1 + 2);
+		memset(one, 0, sizeof(one));
+		memcpy(one, out.p + 1, out.len - 2);
+		start();
+		for (size_t at = 0; at < sizeof(text); at++) {
+			memset(text, byte % 2 ? 'a' : '~', sizeof(text));
+			text[at] = (char)byte;
+			snprintf(want, sizeof(want), "\"%.*s%s%.*s\"", (int)at, text, one,
+				 (int)(sizeof(text) - at - 1), text + at + 1);
+			json_str(&j, (struct str){ text, sizeof(text) });
+			wrote(want);
+		}
+	}
+}
+
+static void numbers_of_every_length_are_whole(void **state)
+{
+	char want[64];
+
+	start();
+	for (uint64_t v = 1; v < UINT64_MAX / 10; v = v * 10 + v % 9 + 1) {
+		snprintf(want, sizeof(want), "%" PRIu64 ",%" PRIu64, v, v - 1);
+		json_u64(&j, v);
+		json_u64(&j, v - 1);
+		wrote(want);
+	}
 }
 
 static void integers_reach_their_ends(void **state)
@@ -111,8 +149,16 @@ static void bytes_are_hex_or_base64(void **state)
 
 static void a_full_buffer_is_reported(void **state)
 {
-	struct buf small = { .cap = 4 };
+	struct buf small = { .cap = 300 };
 	struct json k = { .out = &small };
+
+	/* to the last byte of the cap, also where the size would have been doubled past it */
+	for (int i = 0; i < 300; i++)
+		assert_int_equal(buf_add_char(&small, 'x'), 0);
+	assert_int_equal(buf_add_char(&small, 'x'), -ENOBUFS);
+	assert_int_equal(small.len, 300);
+	buf_fini(&small);
+	small = (struct buf){ .cap = 4 };
 
 	json_str(&k, STR("too long for it"));
 	assert_true(small.failed);
@@ -130,6 +176,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commas_stand_between_and_nowhere_else),
 		cmocka_unit_test(text_is_escaped_and_clean),
+		cmocka_unit_test(every_byte_is_escaped_at_every_place),
+		cmocka_unit_test(numbers_of_every_length_are_whole),
 		cmocka_unit_test(integers_reach_their_ends),
 		cmocka_unit_test(doubles_read_back_as_they_were),
 		cmocka_unit_test(the_locale_does_not_change_numbers),
