@@ -31,9 +31,33 @@ static __always_inline __u32 recv_flags(const struct call *call)
 	switch (call->nr) {
 	case NR_recvfrom: return call->arg4;
 	case NR_recvmsg: return call->arg3;
-	case NR_recvmmsg: return call->arg4;
 	default: return 0;
 	}
+}
+
+#define MMSG_MAX    8  /* messages of one sendmmsg or recvmmsg that are looked at */
+#define MMSGHDR_LEN 56 /* of msg_len in struct mmsghdr, 64-bit */
+
+/* Many messages in one call: each as if it had come by a call of its own. */
+static __always_inline int socket_mmsg(const struct call *call, long cnt, __u8 dir)
+{
+	struct sock *sk = fd_socket(call->arg1);
+	struct call one = *call;
+	__u32 flags = dir == DIR_IN ? call->arg4 : 0;
+
+	if (!sk)
+		return 0;
+	one.nr = dir == DIR_IN ? NR_recvmsg : NR_sendmsg;
+	for (int i = 0; i < MMSG_MAX && i < cnt; i++) {
+		__u32 len = 0;
+
+		one.arg2 = call->arg2 + i * MMSGHDR_SIZE;
+		if (bpf_probe_read_user(&len, sizeof(len), (void *)(one.arg2 + MMSGHDR_LEN)) ||
+		    !len)
+			break;
+		sock_io(sk, len, flags, dir, SCRATCH_OTHER, &one);
+	}
+	return 0;
 }
 
 static __always_inline int socket_call(const struct call *call, long ret)
@@ -47,6 +71,8 @@ static __always_inline int socket_call(const struct call *call, long ret)
 	case NR_readv:
 	case NR_recvfrom:
 	case NR_recvmsg: dir = DIR_IN; break;
+	case NR_recvmmsg: return socket_mmsg(call, ret, DIR_IN);
+	case NR_sendmmsg: return socket_mmsg(call, ret, DIR_OUT);
 	case NR_splice:
 		/* either end may be the socket */
 		sk = fd_socket(call->arg1);
@@ -79,6 +105,8 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 	case NR_recvfrom:
 	case NR_sendmsg:
 	case NR_recvmsg:
+	case NR_sendmmsg:
+	case NR_recvmmsg:
 	case NR_sendfile:
 	case NR_splice: break;
 	default: return 0;
