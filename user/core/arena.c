@@ -69,7 +69,7 @@ static struct block *add_block(struct arena *a, size_t need)
 	return b;
 }
 
-void *arena_alloc(struct arena *a, size_t size)
+void *arena_alloc_raw(struct arena *a, size_t size)
 {
 	size_t need = (size + 7) & ~(size_t)7;
 	struct block *b = a->head;
@@ -84,17 +84,25 @@ void *arena_alloc(struct arena *a, size_t size)
 	}
 	p = b->data + b->used;
 	b->used += need;
-	return memset(p, 0, need);
+	return p;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+	void *p = arena_alloc_raw(a, size);
+
+	return p ? memset(p, 0, size) : NULL;
 }
 
 struct str arena_str(struct arena *a, struct str s)
 {
-	char *p = arena_alloc(a, s.len + 1);
+	char *p = arena_alloc_raw(a, s.len + 1);
 
 	if (!p)
 		return (struct str){ NULL, 0 };
 	if (s.len)
 		memcpy(p, s.p, s.len);
+	p[s.len] = 0;
 	return (struct str){ p, s.len };
 }
 
@@ -107,7 +115,7 @@ struct str arena_printf(struct arena *a, const char *fmt, ...)
 	va_start(ap, fmt);
 	len = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
-	p = len < 0 ? NULL : arena_alloc(a, (size_t)len + 1);
+	p = len < 0 ? NULL : arena_alloc_raw(a, (size_t)len + 1);
 	if (!p)
 		return (struct str){ NULL, 0 };
 	va_start(ap, fmt);

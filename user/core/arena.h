@@ -16,6 +16,8 @@ void arena_free(struct arena *a);
 
 /* Aligned to 8 and zeroed; NULL past the cap or without memory. */
 void *arena_alloc(struct arena *a, size_t size);
+/* The same, not zeroed: for what is written at once. */
+void *arena_alloc_raw(struct arena *a, size_t size);
 
 /* A copy, NUL-terminated after its len bytes; p is NULL when there was no room. */
 struct str arena_str(struct arena *a, struct str s);

@@ -63,111 +63,175 @@ struct str attrs_str(const struct attrs *a, const char *key)
 	return at && at->value.type == VALUE_STR ? at->value.str : (struct str){ NULL, 0 };
 }
 
-/* ---- copying: everything goes into one arena, so one failure flag is enough ---- */
+/* ---- copying: what it takes is summed up first, then all of it goes into one allocation ---- */
 
-struct copier {
-	struct arena *mem;
-	bool failed;
+struct extent {
+	size_t items; /* bytes of structs and arrays, which need alignment */
+	size_t text;  /* bytes of strings, which do not and stand behind */
+	bool too_deep;
 };
 
-static void *copy_alloc(struct copier *cp, size_t cnt, size_t size)
-{
-	void *p = cnt ? arena_alloc(cp->mem, cnt * size) : NULL;
+struct copier {
+	char *item, *text; /* where the next ones go */
+};
 
-	if (cnt && !p)
-		cp->failed = true;
-	return p;
+static size_t str_extent(struct str s)
+{
+	return s.len ? s.len + 1 : 0;
 }
 
-static struct str copy_str(struct copier *cp, struct str s)
+static void add_extent(struct extent *e, const struct attr *item, size_t cnt, int depth);
+
+static void add_value_extent(struct extent *e, const struct value *v, int depth)
 {
-	struct str to = { NULL, 0 };
-
-	if (!s.len)
-		return to;
-	to = arena_str(cp->mem, s);
-	if (!to.p)
-		cp->failed = true;
-	return to;
-}
-
-static struct attrs copy_attrs(struct copier *cp, const struct attrs *from, int depth);
-
-static struct value copy_value(struct copier *cp, const struct value *from, int depth)
-{
-	struct value to = *from;
-
 	if (depth > VALUE_DEPTH_MAX) {
-		cp->failed = true;
-		return (struct value){ .type = VALUE_EMPTY };
+		e->too_deep = true;
+		return;
 	}
-	switch (from->type) {
+	switch (v->type) {
 	case VALUE_STR:
-	case VALUE_BYTES: to.str = copy_str(cp, from->str); break;
+	case VALUE_BYTES: e->text += str_extent(v->str); break;
 	case VALUE_ARRAY:
-		to.array.item = copy_alloc(cp, from->array.cnt, sizeof(*to.array.item));
-		for (size_t i = 0; to.array.item && i < from->array.cnt; i++)
-			to.array.item[i] = copy_value(cp, &from->array.item[i], depth + 1);
+		e->items += v->array.cnt * sizeof(*v->array.item);
+		for (size_t i = 0; i < v->array.cnt; i++)
+			add_value_extent(e, &v->array.item[i], depth + 1);
 		break;
-	case VALUE_KVLIST: {
-		struct attrs list = { .item = from->kvlist.item,
-				      .cnt = (uint32_t)from->kvlist.cnt };
-		to.kvlist.item = copy_attrs(cp, &list, depth + 1).item;
-		break;
-	}
+	case VALUE_KVLIST: add_extent(e, v->kvlist.item, v->kvlist.cnt, depth + 1); break;
 	default: break;
 	}
+}
+
+static void add_extent(struct extent *e, const struct attr *item, size_t cnt, int depth)
+{
+	e->items += cnt * sizeof(*item);
+	for (size_t i = 0; i < cnt; i++) {
+		e->text += str_extent(item[i].key);
+		add_value_extent(e, &item[i].value, depth);
+	}
+}
+
+/* False without room, or where the producer nested deeper than it may. */
+static bool copier_init(struct copier *cp, const struct extent *e, struct arena *mem)
+{
+	cp->item = e->too_deep ? NULL : arena_alloc_raw(mem, e->items + e->text);
+	cp->text = cp->item + e->items;
+	return cp->item;
+}
+
+static void *copy_items(struct copier *cp, const void *from, size_t size)
+{
+	void *to = cp->item;
+
+	if (!size)
+		return NULL;
+	cp->item += size;
+	return memcpy(to, from, size);
+}
+
+/* NUL-terminated, as strings in arenas are. */
+static struct str copy_str(struct copier *cp, struct str s)
+{
+	struct str to = { cp->text, s.len };
+
+	if (!s.len)
+		return (struct str){ NULL, 0 };
+	memcpy(cp->text, s.p, s.len);
+	cp->text[s.len] = 0;
+	cp->text += s.len + 1;
 	return to;
 }
 
-static struct attrs copy_attrs(struct copier *cp, const struct attrs *from, int depth)
-{
-	struct attrs to = { .cnt = from->cnt, .size = from->cnt, .dropped = from->dropped };
+static struct attr *copy_pairs(struct copier *cp, const struct attr *item, size_t cnt);
 
-	to.item = copy_alloc(cp, from->cnt, sizeof(*to.item));
-	for (uint32_t i = 0; to.item && i < from->cnt; i++) {
-		to.item[i].key = copy_str(cp, from->item[i].key);
-		to.item[i].value = copy_value(cp, &from->item[i].value, depth);
+/* What a value points to; the value itself was copied with the list it is in. */
+static void copy_below(struct copier *cp, struct value *v)
+{
+	switch (v->type) {
+	case VALUE_STR:
+	case VALUE_BYTES: v->str = copy_str(cp, v->str); break;
+	case VALUE_ARRAY:
+		v->array.item =
+			copy_items(cp, v->array.item, v->array.cnt * sizeof(*v->array.item));
+		for (size_t i = 0; i < v->array.cnt; i++)
+			copy_below(cp, &v->array.item[i]);
+		break;
+	case VALUE_KVLIST: v->kvlist.item = copy_pairs(cp, v->kvlist.item, v->kvlist.cnt); break;
+	default: break;
+	}
+}
+
+static struct attr *copy_pairs(struct copier *cp, const struct attr *item, size_t cnt)
+{
+	struct attr *to = copy_items(cp, item, cnt * sizeof(*item));
+
+	for (size_t i = 0; i < cnt; i++) {
+		to[i].key = copy_str(cp, to[i].key);
+		copy_below(cp, &to[i].value);
 	}
 	return to;
+}
+
+static void copy_attrs(struct copier *cp, struct attrs *a)
+{
+	a->item = copy_pairs(cp, a->item, a->cnt);
+	a->size = a->cnt;
 }
 
 bool attrs_copy(const struct attrs *from, struct arena *mem, struct attrs *ret_to)
 {
-	struct copier cp = { .mem = mem };
+	struct extent e = { 0 };
+	struct copier cp;
 
-	*ret_to = copy_attrs(&cp, from, 0);
-	if (cp.failed) /* half a list would hold empty values */
+	add_extent(&e, from->item, from->cnt, 0);
+	if (!copier_init(&cp, &e, mem)) { /* half a list would hold empty values */
 		*ret_to = (struct attrs){ .dropped = from->cnt + from->dropped };
-	return !cp.failed;
+		return false;
+	}
+	*ret_to = *from;
+	copy_attrs(&cp, ret_to);
+	return true;
+}
+
+static void add_span_extent(struct extent *e, const struct span *s)
+{
+	e->items +=
+		sizeof(*s) + s->event_cnt * sizeof(*s->events) + s->link_cnt * sizeof(*s->links);
+	e->text += str_extent(s->trace_state) + str_extent(s->name) + str_extent(s->status_message);
+	add_extent(e, s->attrs.item, s->attrs.cnt, 0);
+	for (uint32_t i = 0; i < s->event_cnt; i++) {
+		e->text += str_extent(s->events[i].name);
+		add_extent(e, s->events[i].attrs.item, s->events[i].attrs.cnt, 0);
+	}
+	for (uint32_t i = 0; i < s->link_cnt; i++) {
+		e->text += str_extent(s->links[i].trace_state);
+		add_extent(e, s->links[i].attrs.item, s->links[i].attrs.cnt, 0);
+	}
 }
 
 struct span *span_copy(const struct span *s, struct arena *mem)
 {
-	struct copier cp = { .mem = mem };
-	struct span *to = copy_alloc(&cp, 1, sizeof(*to));
+	struct extent e = { 0 };
+	struct copier cp;
+	struct span *to;
 
-	if (!to)
+	add_span_extent(&e, s);
+	if (!copier_init(&cp, &e, mem))
 		return NULL;
-	*to = *s;
+	to = copy_items(&cp, s, sizeof(*s));
 	to->trace_state = copy_str(&cp, s->trace_state);
 	to->name = copy_str(&cp, s->name);
 	to->status_message = copy_str(&cp, s->status_message);
-	to->attrs = copy_attrs(&cp, &s->attrs, 0);
-	to->events = copy_alloc(&cp, s->event_cnt, sizeof(*to->events));
-	for (uint32_t i = 0; to->events && i < s->event_cnt; i++) {
-		to->events[i] = s->events[i];
+	copy_attrs(&cp, &to->attrs);
+	to->events = copy_items(&cp, s->events, s->event_cnt * sizeof(*s->events));
+	for (uint32_t i = 0; i < s->event_cnt; i++) {
 		to->events[i].name = copy_str(&cp, s->events[i].name);
-		to->events[i].attrs = copy_attrs(&cp, &s->events[i].attrs, 0);
+		copy_attrs(&cp, &to->events[i].attrs);
 	}
-	to->links = copy_alloc(&cp, s->link_cnt, sizeof(*to->links));
-	for (uint32_t i = 0; to->links && i < s->link_cnt; i++) {
-		to->links[i] = s->links[i];
+	to->links = copy_items(&cp, s->links, s->link_cnt * sizeof(*s->links));
+	for (uint32_t i = 0; i < s->link_cnt; i++) {
 		to->links[i].trace_state = copy_str(&cp, s->links[i].trace_state);
-		to->links[i].attrs = copy_attrs(&cp, &s->links[i].attrs, 0);
+		copy_attrs(&cp, &to->links[i].attrs);
 	}
-	if (cp.failed)
-		return NULL;
 	resource_get(to->resource);
 	return to;
 }

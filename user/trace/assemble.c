@@ -21,11 +21,8 @@ enum { DROPPED_NO_ID, DROPPED_NO_MEMORY };
 
 struct pending {
 	struct trace_id id;
-	struct arena *arena; /* owns the spans */
-	struct span **spans; /* in order of arrival */
-	uint32_t cnt;
-	uint32_t size;
-	uint64_t first_ns; /* on the tick's clock */
+	struct trace *trace; /* in order of arrival */
+	uint64_t first_ns;   /* on the tick's clock */
 	uint64_t last_ns;
 	size_t bytes;
 	bool rooted; /* its root has ended: in the list 'quiet' */
@@ -68,16 +65,13 @@ static void pending_free(struct pending *p)
 {
 	if (!p)
 		return;
-	for (uint32_t i = 0; i < p->cnt; i++)
-		span_release(p->spans[i]);
-	free(p->spans);
-	arena_free(p->arena);
+	trace_put(p->trace);
 	free(p);
 }
 
 static void set_bytes(struct assemble *a, struct pending *p)
 {
-	size_t bytes = sizeof(*p) + arena_size(p->arena) + p->size * sizeof(*p->spans);
+	size_t bytes = sizeof(*p) + trace_bytes(p->trace);
 
 	__atomic_store_n(&a->bytes, a->bytes - p->bytes + bytes, __ATOMIC_RELAXED);
 	p->bytes = bytes;
@@ -86,21 +80,23 @@ static void set_bytes(struct assemble *a, struct pending *p)
 /* Gives a trace on and forgets it. */
 static void give(struct assemble *a, struct pending *p, bool complete)
 {
-	struct trace t = { .id = p->id, .complete = complete, .late = p->late };
+	struct trace *t = p->trace;
 	uint32_t orphans = 0;
 
+	t->complete = complete;
+	t->late = p->late;
 	HASH_DEL(a->by_id, p);
 	DL_DELETE(a->all, p);
 	if (p->rooted)
 		DL_DELETE2(a->quiet, p, quiet_prev, quiet_next);
 	__atomic_store_n(&a->bytes, a->bytes - p->bytes, __ATOMIC_RELAXED);
 	*done_slot(a, &p->id) = p->id;
-	book_add(&a->books.held, -(uint64_t)p->cnt);
-	if (trace_order(p->arena, p->spans, p->cnt, &t, &orphans)) {
-		book_add(&a->books.dropped[DROPPED_NO_MEMORY], p->cnt);
+	book_add(&a->books.held, -(uint64_t)t->span_cnt);
+	if (trace_order(t, &orphans)) {
+		book_add(&a->books.dropped[DROPPED_NO_MEMORY], t->span_cnt);
 	} else {
-		a->out.push(a->out.ctx, &t);
-		book_add(&a->books.out, p->cnt);
+		a->out.push(a->out.ctx, t);
+		book_add(&a->books.out, t->span_cnt);
 		book_add(&a->count[COUNTED_traces], 1);
 		book_add(&a->count[COUNTED_incomplete], !complete);
 		book_add(&a->count[COUNTED_late], p->late);
@@ -117,8 +113,8 @@ static struct pending *begin_trace(struct assemble *a, const struct trace_id *id
 	if (!p)
 		return NULL;
 	p->id = *id;
-	p->arena = arena_new(0);
-	if (!p->arena)
+	p->trace = trace_new(id);
+	if (!p->trace)
 		goto fail;
 	HASH_ADD(hh, a->by_id, id, sizeof(p->id), p);
 	if (!p->hh.tbl)
@@ -130,26 +126,6 @@ static struct pending *begin_trace(struct assemble *a, const struct trace_id *id
 fail:
 	pending_free(p);
 	return NULL;
-}
-
-static bool add_span(struct pending *p, const struct span *s)
-{
-	struct span *copy;
-
-	if (p->cnt == p->size) {
-		uint32_t size = p->size ? p->size * 2 : 8;
-		struct span **spans = realloc(p->spans, size * sizeof(*spans));
-
-		if (!spans)
-			return false;
-		p->spans = spans;
-		p->size = size;
-	}
-	copy = span_copy(s, p->arena);
-	if (!copy)
-		return false;
-	p->spans[p->cnt++] = copy;
-	return true;
 }
 
 static void note_activity(struct assemble *a, struct pending *p, const struct span *s)
@@ -233,7 +209,7 @@ void assemble_push(struct assemble *a, const struct span *s)
 		book_add(&a->books.dropped[DROPPED_NO_MEMORY], 1);
 		return;
 	}
-	if (add_span(p, s)) {
+	if (trace_add(p->trace, s)) {
 		book_add(&a->books.held, 1);
 		note_activity(a, p, s);
 	} else {

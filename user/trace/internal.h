@@ -6,11 +6,9 @@
 #include "trace/trace.h"
 
 /*
- * Fills spans, span_cnt and root of a trace from spans in order of arrival; the array is in mem
- * and shares what the spans point to. ret_orphans: spans whose parent is neither here nor said to
- * be remote. 0 or -ENOMEM.
+ * Puts the spans of a trace, which are in order of arrival, in theirs, and finds its root.
+ * ret_orphans: spans whose parent is neither here nor said to be remote. 0 or -ENOMEM.
  */
-int trace_order(struct arena *mem, struct span *const *spans, uint32_t cnt, struct trace *ret_trace,
-		uint32_t *ret_orphans);
+int trace_order(struct trace *t, uint32_t *ret_orphans);
 
 #endif

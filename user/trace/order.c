@@ -96,19 +96,33 @@ static uint32_t set_parents(struct item *item, struct item **sorted, uint32_t cn
 	return orphans;
 }
 
-int trace_order(struct arena *mem, struct span *const *spans, uint32_t cnt, struct trace *ret_trace,
-		uint32_t *ret_orphans)
+/* Most traces of a machine whose services call each other little: nothing to sort. */
+static void order_one(struct trace *t, uint32_t *ret_orphans)
 {
-	struct item *item = calloc(cnt, sizeof(*item));
-	struct item **sorted = calloc(cnt, sizeof(*sorted));
-	struct span **out = arena_alloc(mem, (size_t)cnt * sizeof(*out));
-	int32_t root = -1;
+	const struct span *s = t->spans[0];
+	bool own = memcmp(&s->parent_id, &s->span_id, sizeof(s->span_id)) == 0;
+
+	t->root = 0;
+	*ret_orphans = span_id_is_set(&s->parent_id) && !own &&
+		       (s->flags & FLAGS_PARENT_REMOTE) != FLAGS_PARENT_REMOTE;
+}
+
+int trace_order(struct trace *t, uint32_t *ret_orphans)
+{
+	uint32_t cnt = t->span_cnt;
+	struct item *item, **sorted;
 	int err = -ENOMEM;
 
-	if (!item || !sorted || !out)
+	if (cnt == 1) {
+		order_one(t, ret_orphans);
+		return 0;
+	}
+	item = calloc(cnt, sizeof(*item));
+	sorted = calloc(cnt, sizeof(*sorted));
+	if (!item || !sorted)
 		goto out;
 	for (uint32_t i = 0; i < cnt; i++) {
-		item[i] = (struct item){ .span = spans[i], .arrival = i };
+		item[i] = (struct item){ .span = t->spans[i], .arrival = i };
 		sorted[i] = &item[i];
 	}
 	*ret_orphans = set_parents(item, sorted, cnt);
@@ -116,17 +130,15 @@ int trace_order(struct arena *mem, struct span *const *spans, uint32_t cnt, stru
 	for (uint32_t i = 0; i < cnt; i++) /* by_start moves the items: roots are told by depth */
 		item[i].parent = item[i].parent == i;
 	qsort(item, cnt, sizeof(*item), by_start);
+	t->root = -1;
 	for (uint32_t i = 0; i < cnt; i++) {
 		bool without = !span_id_is_set(&item[i].span->parent_id);
 
-		out[i] = item[i].span;
+		t->spans[i] = item[i].span;
 		if (item[i].parent &&
-		    (root < 0 || (without && span_id_is_set(&out[root]->parent_id))))
-			root = (int32_t)i;
+		    (t->root < 0 || (without && span_id_is_set(&t->spans[t->root]->parent_id))))
+			t->root = (int32_t)i;
 	}
-	ret_trace->spans = out;
-	ret_trace->span_cnt = cnt;
-	ret_trace->root = root;
 	err = 0;
 out:
 	free(item);

@@ -11,8 +11,7 @@
 enum { DROPPED_TOO_BIG, DROPPED_NO_MEMORY };
 
 struct kept {
-	struct trace trace;
-	struct arena *arena;
+	struct trace *trace; /* counted */
 	size_t bytes;
 	struct kept *prev, *next;
 };
@@ -28,40 +27,19 @@ struct recent {
 
 static void kept_free(struct kept *k)
 {
-	if (!k)
-		return;
-	for (uint32_t i = 0; i < k->trace.span_cnt; i++)
-		span_release(k->trace.spans[i]);
-	arena_free(k->arena);
+	trace_put(k->trace);
 	free(k);
 }
 
 static struct kept *kept_new(const struct trace *t)
 {
-	struct kept *k = calloc(1, sizeof(*k));
+	struct kept *k = malloc(sizeof(*k));
 
 	if (!k)
 		return NULL;
-	k->trace = *t;
-	k->trace.span_cnt = 0; /* counts what is copied */
-	k->arena = arena_new(0);
-	if (!k->arena)
-		goto fail;
-	k->trace.spans = arena_alloc(k->arena, t->span_cnt * sizeof(*t->spans));
-	if (!k->trace.spans)
-		goto fail;
-	for (uint32_t i = 0; i < t->span_cnt; i++) {
-		struct span *copy = span_copy(t->spans[i], k->arena);
-
-		if (!copy)
-			goto fail;
-		k->trace.spans[k->trace.span_cnt++] = copy;
-	}
-	k->bytes = sizeof(*k) + arena_size(k->arena);
+	k->trace = trace_get(t);
+	k->bytes = sizeof(*k) + trace_bytes(t);
 	return k;
-fail:
-	kept_free(k);
-	return NULL;
 }
 
 static double read_bytes(void *ctx)
@@ -139,7 +117,7 @@ void recent_each(struct recent *r, uint32_t limit, void (*visit)(void *ctx, cons
 	DL_FOREACH (r->list, k) {
 		if (!limit--)
 			break;
-		visit(ctx, &k->trace);
+		visit(ctx, k->trace);
 	}
 	pthread_mutex_unlock(&r->lock);
 }

@@ -14,6 +14,7 @@
 
 #include "span/span.h"
 
+/* Counted; never changed once it was pushed. */
 struct trace {
 	struct trace_id id;
 	/* by start time; a parent is before its children where times are equal */
@@ -23,9 +24,21 @@ struct trace {
 		       */
 	bool complete;
 	bool late;
+	uint32_t refs;
+	uint32_t size;	     /* spans there is room for */
+	struct arena *arena; /* owns what the spans point to */
 };
 
-/* Borrowed for the call. */
+/* refs is 1. NULL without memory. */
+struct trace *trace_new(const struct trace_id *id);
+/* Appends a copy, in order of arrival until the trace is pushed. False without memory. */
+bool trace_add(struct trace *t, const struct span *s);
+struct trace *trace_get(const struct trace *t);
+void trace_put(struct trace *t); /* NULL is fine; frees with the last */
+/* The memory it takes. */
+size_t trace_bytes(const struct trace *t);
+
+/* Borrowed for the call; who keeps it takes a reference. */
 struct trace_sink {
 	void *ctx;
 	void (*push)(void *ctx, const struct trace *t);
@@ -48,7 +61,7 @@ void assemble_free(struct assemble *a);
 /* The newest traces, in memory, oldest out first; until there is a store. Thread-safe. */
 struct recent;
 struct recent *recent_new(size_t max_bytes);
-void recent_push(struct recent *r, const struct trace *t); /* copies */
+void recent_push(struct recent *r, const struct trace *t); /* keeps a reference */
 /* Newest first, at most limit; borrowed for the call, under the room's lock. */
 void recent_each(struct recent *r, uint32_t limit, void (*visit)(void *ctx, const struct trace *t),
 		 void *ctx);

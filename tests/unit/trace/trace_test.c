@@ -240,11 +240,15 @@ static struct recent *recent;
 static void keep(uint8_t trace, size_t name_len)
 {
 	static char name[100000];
-	struct span s = make(trace, 'a', 0, 10), *list[1] = { &s };
-	struct trace t = { .id = s.trace_id, .spans = list, .span_cnt = 1, .complete = true };
+	struct span s = make(trace, 'a', 0, 10);
+	struct trace *t = trace_new(&s.trace_id);
 
 	s.name = (struct str){ name, name_len };
-	recent_push(recent, &t);
+	assert_true(trace_add(t, &s));
+	t->complete = true;
+	t->root = 0;
+	recent_push(recent, t);
+	trace_put(t);
 }
 
 static void the_newest_traces_are_kept(void **state)
