@@ -119,6 +119,7 @@ static int loop(struct run *r, uint32_t *pids)
 	}
 	if (log_level() >= LOG_INFO)
 		setup_summary(pipe_spans(r->pipe), &result);
+	setup_warn_missed();
 	return 0;
 }
 

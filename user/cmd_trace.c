@@ -26,6 +26,7 @@ int command_trace(const struct config *c)
 	run.pipe = pipe;
 	run.ctx = out;
 	status = setup_run(&run, &before, &result, &wait_status);
+	setup_warn_missed();
 	if (result.end != END_ERROR && !c->output && !c->quiet)
 		setup_summary(pipe_spans(pipe), &result);
 out:

@@ -77,6 +77,26 @@ uint64_t setup_dropped(void)
 	return sum;
 }
 
+static void add_missed(void *ctx, const struct gauge *g)
+{
+	double *missed = ctx;
+
+	if (!strcmp(g->name, "kernel_missed_runs_total"))
+		*missed = g->read(g->ctx);
+}
+
+/* A kernel does not run a program twice at a time on one processor: where it may be interrupted,
+ * calls are missed. Said even where nothing else is: nothing is lost silently. */
+void setup_warn_missed(void)
+{
+	double missed = 0;
+
+	gauges_each(add_missed, &missed);
+	if (missed > 0)
+		log_warn("the kernel skipped %.0f of our program runs; as many calls were not seen",
+			 missed);
+}
+
 void setup_summary(uint64_t spans, const struct agent_result *result)
 {
 	fprintf(stderr, "telltale: %llu span%s, %llu dropped, %.1f %% of one CPU\n",

@@ -18,6 +18,8 @@ void setup_pipe(const struct config *c, struct pipe_cfg *ret_cfg);
 /* What was lost so far: records at the beginning of the chain, spans at its end. */
 uint64_t setup_dropped(void);
 /* "telltale: 12 spans, 0 dropped, 0.8 % of one CPU" to standard error. */
+/* Warns of program runs that the kernel skipped, if any. */
+void setup_warn_missed(void);
 void setup_summary(uint64_t spans, const struct agent_result *result);
 
 /*

@@ -8,6 +8,7 @@ there to be joined. A guest is 50 to 90 times slower than its host: nothing here
 a loop.
 """
 import os
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from lib import CLIENT, SERVER, STATUS_ERROR, Fail, check, equal
 
 HTTP_REQUESTS = 20
 REDIS_COMMANDS = 20
+TRIES = 3  # where the kernel skips runs of our programs: from 7.0 tracepoints can be interrupted
 
 
 def http_load(web):
@@ -63,32 +65,55 @@ def check_redis(spans):
     joined(spans, served, "redis")
 
 
-def cell(name, function, *args):
+def missed_runs(text):
+    """What the tracer says of calls that the kernel did not let it see."""
+    found = re.search(r"kernel skipped (\d+) of our program runs", text)
+    return int(found[1]) if found else 0
+
+
+def cell(name, function, spans, missed):
+    """One result line. What fails where the kernel skipped calls, as the books say, cannot be judged."""
     try:
-        function(*args)
+        function(spans)
         print(f"PASS {name}")
     except Fail as e:
         lines = str(e).splitlines()
+        if missed:
+            print(f"SKIP {name}: the kernel skipped {missed} runs in each of {TRIES} tries: {lines[0]}")
+            return
         print(f"FAIL {name}: {lines[0]}")
         print("".join(f"  {line}\n" for line in lines[1:20]), end="")
-    sys.stdout.flush()
+
+
+def holds(function, spans):
+    try:
+        function(spans)
+        return True
+    except Fail:
+        return False
 
 
 def backend(env, kernel, capture, web, server):
-    """Traces one load and judges it."""
+    """Traces one load and judges it; again where the kernel skipped program runs and it shows."""
     name = f"vm/{kernel}/{capture}"
-    try:
-        t = env.trace(pids=web.pids + [server.pid, os.getpid()], args=["--capture", capture])
-        http_load(web)
-        redis_load(server)
-        status = t.finish()
-        equal(status, 0, f"exit status of the tracer ({t.err()[-400:]})")
-    except (Fail, OSError) as e:
-        print(f"FAIL {name}/run: " + "\n  ".join(str(e).splitlines()))
-        return
-    print(f"attached after {t.ready_s:.1f} s, {len(t.spans)} spans")
-    cell(f"{name}/nginx", check_nginx, t.spans)
-    cell(f"{name}/redis", check_redis, t.spans)
+    cells = (("nginx", check_nginx), ("redis", check_redis))
+    for attempt in range(TRIES):
+        try:
+            t = env.trace(pids=web.pids + [server.pid, os.getpid()], args=["--capture", capture])
+            http_load(web)
+            redis_load(server)
+            status = t.finish()
+            equal(status, 0, f"exit status of the tracer ({t.err()[-400:]})")
+        except (Fail, OSError) as e:
+            print(f"FAIL {name}/run: " + "\n  ".join(str(e).splitlines()))
+            return
+        missed = missed_runs(t.err())
+        print(f"attached after {t.ready_s:.1f} s, {len(t.spans)} spans, {missed} runs skipped")
+        if not missed or all(holds(f, t.spans) for _, f in cells):
+            break
+    for what, function in cells:
+        cell(f"{name}/{what}", function, t.spans, missed)
+    sys.stdout.flush()
 
 
 def main():

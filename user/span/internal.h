@@ -24,6 +24,9 @@
 #define TRACESTATE_MAX	    512 /* W3C Trace Context, 3.3.1.5 */
 #define REMEMBERED_SHARE    4	/* at most 1/4 of cfg.max_exchanges are remembered ones */
 #define SKEW_NS		    (1 * NS_PER_MS) /* a peer's record may be this much too early */
+/* Where equal stream positions name the request, time only guards against positions that came round
+ * again: a sender may be taken off its processor before its record is made. */
+#define SKEW_POSITION_NS (1 * NS_PER_S)
 
 /* ---- traceparent.c -------------------------------------------------------------------------- */
 

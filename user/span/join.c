@@ -112,11 +112,12 @@ void join_remove(struct correlate *c, struct link *l)
 }
 
 /* A request is sent before it is read, and read before the sender gave up or had its answer. */
-static bool times_fit(const struct exchange *client, const struct exchange *server)
+static bool times_fit(const struct exchange *client, const struct exchange *server,
+		      uint64_t skew_ns)
 {
-	if (client->start_ns > server->start_ns + SKEW_NS)
+	if (client->start_ns > server->start_ns + skew_ns)
 		return false;
-	if (client->end_ns && client->end_ns + SKEW_NS < server->start_ns)
+	if (client->end_ns && client->end_ns + skew_ns < server->start_ns)
 		return client->end == END_NONE || client->end == END_TIMEOUT;
 	return true;
 }
@@ -128,9 +129,10 @@ static bool positions_compare(const struct link *a, const struct link *b)
 	return a->transport != TRANSPORT_UDP && !((a->flags | b->flags) & CONN_F_MIDSTREAM);
 }
 
-static void join_pair(struct correlate *c, struct exchange *client, struct exchange *server)
+static void join_pair(struct correlate *c, struct exchange *client, struct exchange *server,
+		      uint64_t skew_ns)
 {
-	if (server->joined || server->final || !times_fit(client, server))
+	if (server->joined || server->final || !times_fit(client, server, skew_ns))
 		return;
 	server->joined = exchange_get(client);
 	count(c, COUNTER_joined);
@@ -147,9 +149,9 @@ void join_exchange(struct correlate *c, struct exchange *x)
 	if (!o || o->end == END_CONNECT)
 		return;
 	if (x->server)
-		join_pair(c, o, x);
+		join_pair(c, o, x, SKEW_POSITION_NS);
 	else
-		join_pair(c, x, o);
+		join_pair(c, x, o, SKEW_POSITION_NS);
 }
 
 void join_by_time(struct correlate *c, struct exchange *x)
@@ -166,7 +168,8 @@ void join_by_time(struct correlate *c, struct exchange *x)
 	for (int i = 0; o && i < WALK_MAX; i++) {
 		bool over = o->end_ns && o->end_ns + SKEW_NS < x->end_ns;
 
-		if (!o->server && o->stream_id == x->stream_id && !over && times_fit(o, x)) {
+		if (!o->server && o->stream_id == x->stream_id && !over &&
+		    times_fit(o, x, SKEW_NS)) {
 			if (only)
 				return; /* two at once: which is not known */
 			only = o;
@@ -174,5 +177,5 @@ void join_by_time(struct correlate *c, struct exchange *x)
 		o = o == peer->all ? NULL : o->all_prev;
 	}
 	if (only)
-		join_pair(c, only, x);
+		join_pair(c, only, x, SKEW_NS);
 }

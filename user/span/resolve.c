@@ -52,9 +52,9 @@ static struct exchange *visible(struct correlate *c, struct exchange *x, int dep
 }
 
 /* Whether y may be the parent of x at all: nothing begins before what caused it. */
-static bool may_cause(const struct exchange *y, const struct exchange *x)
+static bool may_cause(const struct exchange *y, const struct exchange *x, uint64_t skew_ns)
 {
-	return y && y != x && y->final && y->start_ns <= x->start_ns + SKEW_NS;
+	return y && y != x && y->final && y->start_ns <= x->start_ns + skew_ns;
 }
 
 static void take_header(struct exchange *x)
@@ -69,7 +69,8 @@ static void resolve_server(struct correlate *c, struct exchange *x, int depth)
 
 	join_by_time(c, x);
 	y = visible(c, x->joined, depth);
-	if (may_cause(y, x) && (!x->header.set || same_trace(y, &x->header.trace)))
+	if (may_cause(y, x, SKEW_POSITION_NS) &&
+	    (!x->header.set || same_trace(y, &x->header.trace)))
 		set_parent(x, y, METHOD_SOCKET);
 	else if (x->header.set)
 		take_header(x);
@@ -113,7 +114,7 @@ static void resolve_client(struct correlate *c, struct exchange *x, int depth)
 		d->dial->tainted |= was_loss(c, d->dial->at_ns);
 	found = context_of(c, x, traits);
 	y = visible(c, found.parent, depth);
-	if (!may_cause(y, x))
+	if (!may_cause(y, x, SKEW_NS))
 		y = NULL;
 	exchange_put(x->context);
 	x->context = exchange_get(y);
