@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The loop around the probe: drains by timer, adds records of its own, knows when to end. */
+/* The loop around the probe: drains at intervals, adds records of its own, knows when to end. */
 #include "agent.h"
 
 #include <errno.h>
@@ -10,14 +10,14 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "core/clock.h"
 #include "core/log.h"
 #include "procs.h"
 
-#define DRAIN_NS      (10 * NS_PER_MS)
+#define DRAIN_NS      (10 * NS_PER_MS) /* between passes while records come */
+#define QUIET_NS      (50 * NS_PER_MS) /* and while none do; a ring that fills up wakes the loop */
 #define FLUSH_IDLE_NS (50 * NS_PER_MS)
 #define TICK_NS	      (100 * NS_PER_MS)
 #define SECOND_NS     NS_PER_S
@@ -34,17 +34,18 @@ struct agent {
 	struct pipe *pipe;
 	struct probe *probe;
 	struct procs *procs;
-	int epoll_fd, timer_fd, signal_fd;
+	int epoll_fd, signal_fd;
 	int *pidfds;
 	uint32_t pids_left;
 	uint64_t begin_ns, cpu_begin_ns;
 	uint64_t next_idle_ns, next_tick_ns, next_second_ns;
 	uint64_t end_at_ns; /* 0: not known yet */
 	uint64_t last_pass_ns;
+	bool busy; /* the last pass found records */
 	struct agent_result result;
 };
 
-enum source { SOURCE_TIMER, SOURCE_RING, SOURCE_SIGNAL, SOURCE_CHILD, SOURCE_PID };
+enum source { SOURCE_RING, SOURCE_SIGNAL, SOURCE_CHILD, SOURCE_PID };
 
 static void push(void *ctx, const void *rec, size_t len)
 {
@@ -122,6 +123,7 @@ static void drain(struct agent *a)
 		end_with(a, END_ERROR, clock_mono_ns());
 	}
 	procs_drain(a->procs, push, a);
+	a->busy = n > 0;
 }
 
 /* What is due at a time. A tick comes after the drain that began at its time, so that records after
@@ -201,13 +203,7 @@ static void on_pid(struct agent *a, uint32_t i)
 
 static void on_event(struct agent *a, const struct epoll_event *ev)
 {
-	uint64_t ticks;
-
 	switch ((enum source)(ev->data.u64 >> 32)) {
-	case SOURCE_TIMER:
-		if (read(a->timer_fd, &ticks, sizeof(ticks)) < 0)
-			log_debug("timer: %s", strerror(errno));
-		break;
 	case SOURCE_RING: break; /* drained at every pass */
 	case SOURCE_SIGNAL: on_signal(a); break;
 	case SOURCE_CHILD: on_child(a); break;
@@ -215,10 +211,19 @@ static void on_event(struct agent *a, const struct epoll_event *ev)
 	}
 }
 
-static void wait_and_pass(struct agent *a, int timeout_ms)
+static int timeout_ms(const struct agent *a)
+{
+	uint64_t now_ns = clock_mono_ns(), wait_ns = a->busy ? DRAIN_NS : QUIET_NS;
+
+	if (a->end_at_ns)
+		wait_ns = MIN(wait_ns, a->end_at_ns > now_ns ? a->end_at_ns - now_ns : 0);
+	return (int)((wait_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static void wait_and_pass(struct agent *a, int wait_ms)
 {
 	struct epoll_event ev[16];
-	int n = epoll_wait(a->epoll_fd, ev, ARRAY_LEN(ev), timeout_ms);
+	int n = epoll_wait(a->epoll_fd, ev, ARRAY_LEN(ev), wait_ms);
 
 	for (int i = 0; i < n; i++)
 		on_event(a, &ev[i]);
@@ -229,7 +234,9 @@ static void wait_and_pass(struct agent *a, int timeout_ms)
 
 static int watch(struct agent *a, int fd, enum source source, uint32_t index)
 {
-	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = (uint64_t)source << 32 | index };
+	/* of the ring wake-ups alone count: it is hardly ever found empty */
+	struct epoll_event ev = { .events = source == SOURCE_RING ? EPOLLIN | EPOLLET : EPOLLIN,
+				  .data.u64 = (uint64_t)source << 32 | index };
 
 	return fd < 0 || epoll_ctl(a->epoll_fd, EPOLL_CTL_ADD, fd, &ev) ? -errno : 0;
 }
@@ -275,18 +282,14 @@ static int watch_pids(struct agent *a, char why[AGENT_WHY_MAX])
 
 static int open_sources(struct agent *a)
 {
-	struct itimerspec every = { .it_interval.tv_nsec = DRAIN_NS, .it_value.tv_nsec = DRAIN_NS };
 	sigset_t set;
 	int err;
 
 	handled_signals(&set);
-	a->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	a->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (a->timer_fd < 0 || a->signal_fd < 0 || timerfd_settime(a->timer_fd, 0, &every, NULL))
+	if (a->signal_fd < 0)
 		return -errno;
-	err = watch(a, a->timer_fd, SOURCE_TIMER, 0);
-	if (!err)
-		err = watch(a, a->signal_fd, SOURCE_SIGNAL, 0);
+	err = watch(a, a->signal_fd, SOURCE_SIGNAL, 0);
 	if (!err && a->cfg.child)
 		err = watch(a, a->cfg.child->pidfd, SOURCE_CHILD, 0);
 	return err;
@@ -334,7 +337,7 @@ int agent_new(const struct agent_cfg *cfg, struct pipe *pipe, struct agent **ret
 	if (a->cfg.child && !a->cfg.child->pid)
 		a->cfg.child = NULL;
 	a->pipe = pipe;
-	a->timer_fd = a->signal_fd = -1;
+	a->signal_fd = -1;
 	a->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (a->epoll_fd < 0) {
 		err = -errno;
@@ -397,7 +400,7 @@ void agent_loop(struct agent *a, struct agent_result *ret, char why[AGENT_WHY_MA
 		end_with(a, END_DURATION, now_ns + a->cfg.duration_ns);
 	if (release_child(a, why)) {
 		while (!a->end_at_ns || clock_mono_ns() < a->end_at_ns)
-			wait_and_pass(a, -1);
+			wait_and_pass(a, timeout_ms(a));
 		finish(a);
 	}
 	now_ns = clock_mono_ns();
@@ -435,7 +438,6 @@ void agent_free(struct agent *a)
 		if (a->pidfds[i] > 0)
 			close(a->pidfds[i]);
 	free(a->pidfds);
-	close_fd(a->timer_fd);
 	close_fd(a->signal_fd);
 	close_fd(a->epoll_fd);
 	free(a);

@@ -68,6 +68,7 @@ struct probe {
 	uint64_t pending_seen; /* the count of pending tails at the last walk */
 	uint32_t walks_idle;   /* walks since it changed */
 	int cpus;
+	char *stats; /* of each, as the kernel writes them; owned */
 	bool filtered;
 	char why[512];
 	void (*record)(void *ctx, const void *rec, size_t len);
@@ -95,6 +96,8 @@ void libraries_detach(struct probe *p);
 
 /* scan.c: runs an iterator program to its end. 0 or -errno. */
 int iter_run(struct bpf_link *link);
+/* The books without the runs that the kernel skipped, whose sum takes a call for each program. */
+void probe_counts(struct probe *p, struct event_books *out);
 void scan_open(struct probe *p);
 
 #endif

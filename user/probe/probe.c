@@ -247,6 +247,12 @@ int probe_new(const struct probe_cfg *cfg, struct probe **ret_probe, const char 
 		return -ENOMEM;
 	libbpf_set_print(on_libbpf);
 	p->cpus = libbpf_num_possible_cpus();
+	p->stats =
+		calloc(p->cpus > 0 ? (size_t)p->cpus : 1, (sizeof(struct stats) + 7) & ~(size_t)7);
+	if (!p->stats) {
+		err = -ENOMEM;
+		goto out;
+	}
 	err = features_read(&p->features, &btf);
 	if (err) {
 		snprintf(p->why, sizeof(p->why),
@@ -314,25 +320,28 @@ static uint64_t missed_runs(struct probe *p)
 	return sum;
 }
 
-void probe_books(struct probe *p, struct event_books *out)
+void probe_counts(struct probe *p, struct event_books *out)
 {
 	size_t size = (sizeof(struct stats) + 7) & ~(size_t)7;
 	uint32_t zero = 0;
-	char *all = calloc((size_t)p->cpus, size);
 
 	memset(out, 0, sizeof(*out));
 	out->h = (struct event_hdr){ .kind = EVENT_BOOKS, .size = sizeof(*out) };
-	if (all && !bpf_map_lookup_elem(bpf_map__fd(p->skel->maps.stats), &zero, all)) {
-		for (int cpu = 0; cpu < p->cpus; cpu++) {
-			const struct stats *s = (const void *)(all + (size_t)cpu * size);
+	if (bpf_map_lookup_elem(bpf_map__fd(p->skel->maps.stats), &zero, p->stats))
+		return;
+	for (int cpu = 0; cpu < p->cpus; cpu++) {
+		const struct stats *s = (const void *)(p->stats + (size_t)cpu * size);
 
-			for (int i = 0; i < DROP_MAX; i++)
-				out->drops[i] += s->drops[i];
-			for (int i = 0; i < COUNT_MAX; i++)
-				out->counts[i] += s->counts[i];
-		}
+		for (int i = 0; i < DROP_MAX; i++)
+			out->drops[i] += s->drops[i];
+		for (int i = 0; i < COUNT_MAX; i++)
+			out->counts[i] += s->counts[i];
 	}
-	free(all);
+}
+
+void probe_books(struct probe *p, struct event_books *out)
+{
+	probe_counts(p, out);
 	out->missed = missed_runs(p);
 }
 
@@ -371,5 +380,6 @@ void probe_free(struct probe *p)
 	libraries_detach(p);
 	ring_buffer__free(p->ring);
 	unload(p);
+	free(p->stats);
 	free(p);
 }

@@ -64,7 +64,7 @@ int probe_flush_idle(struct probe *p)
 {
 	struct event_books books;
 
-	probe_books(p, &books);
+	probe_counts(p, &books);
 	if (!books.counts[COUNT_tails_pending])
 		return 0;
 	if (books.counts[COUNT_tails_pending] == p->pending_seen)
