@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define BLOCK_MIN 1024
-#define BLOCK_MAX (64 * 1024)
+#define BLOCK_MIN   1024
+#define BLOCK_MAX   (64 * 1024)
+#define RESET_KEEPS 4096
 
 struct block {
 	struct block *next;
@@ -126,18 +127,21 @@ struct str arena_printf(struct arena *a, const char *fmt, ...)
 
 void arena_reset(struct arena *a)
 {
-	struct block *first = a->head;
+	struct block *kept = a->head;
 
-	if (!first)
-		return;
-	while (first->next) {
-		struct block *next = first->next;
-		a->held -= first->size;
-		free(first);
-		first = next;
+	while (kept && kept->size > RESET_KEEPS) {
+		struct block *next = kept->next;
+		free(kept);
+		kept = next;
 	}
-	first->used = 0;
-	a->head = first;
+	a->head = kept;
+	a->held = 0;
+	if (!kept)
+		return;
+	free_blocks(kept->next);
+	kept->next = NULL;
+	kept->used = 0;
+	a->held = kept->size;
 }
 
 size_t arena_size(const struct arena *a)

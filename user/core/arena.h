@@ -24,7 +24,8 @@ struct str arena_str(struct arena *a, struct str s);
 struct str arena_printf(struct arena *a, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/* Forgets every allocation, keeps the first block. */
+/* Forgets every allocation; keeps the largest block that is at most 4 KiB, so that an arena that is
+ * filled again and again soon stops allocating, and many kept ones stay small. */
 void arena_reset(struct arena *a);
 
 /* Bytes held, blocks included. */

@@ -17,8 +17,8 @@
 #define ORPHANS_ALL	    4096
 #define PROCESSES_MAX	    16384
 #define DRAFT_BYTES	    (96 * 1024) /* of one exchange's attributes */
-#define DRAFTS_KEPT	    1024
-#define WALK_MAX	    64 /* exchanges of a connection that are looked at backwards */
+#define DRAFTS_KEPT	    4096 /* those that settle at 20,000 requests a second; 4 KiB each */
+#define WALK_MAX	    64	 /* exchanges of a connection that are looked at backwards */
 #define PARENT_DEPTH	    64
 #define CONNECT_PATIENCE_NS (250 * NS_PER_MS)
 #define TRACESTATE_MAX	    512 /* W3C Trace Context, 3.3.1.5 */

@@ -50,9 +50,14 @@ void attrs_add_bool(struct attrs *a, struct arena *mem, const char *key, bool va
 
 struct attr *attrs_find(const struct attrs *a, struct str key)
 {
-	for (uint32_t i = 0; i < a->cnt; i++)
-		if (str_eq(a->item[i].key, key))
-			return &a->item[i];
+	const struct attr *end = a->item + a->cnt;
+
+	/* lengths and last letters differ mostly: few keys are compared whole */
+	for (struct attr *at = a->item; at < end; at++)
+		if (at->key.len == key.len &&
+		    (!key.len || at->key.p[key.len - 1] == key.p[key.len - 1]) &&
+		    str_eq(at->key, key))
+			return at;
 	return NULL;
 }
 

@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-#define FIRST_SIZE 4 /* most traces of one machine are short */
-
 struct trace *trace_new(const struct trace_id *id)
 {
 	struct trace *t = calloc(1, sizeof(*t));
@@ -14,6 +12,8 @@ struct trace *trace_new(const struct trace_id *id)
 		return NULL;
 	t->id = *id;
 	t->root = -1;
+	t->spans = t->few;
+	t->size = ARRAY_LEN(t->few);
 	t->refs = 1;
 	t->arena = arena_new(0);
 	if (!t->arena) {
@@ -23,19 +23,26 @@ struct trace *trace_new(const struct trace_id *id)
 	return t;
 }
 
+static bool make_room(struct trace *t)
+{
+	struct span **before = t->spans == t->few ? NULL : t->spans;
+	struct span **spans = realloc(before, 2 * t->size * sizeof(struct span *));
+
+	if (!spans)
+		return false;
+	if (!before)
+		memcpy(spans, t->few, sizeof(t->few));
+	t->spans = spans;
+	t->size *= 2;
+	return true;
+}
+
 bool trace_add(struct trace *t, const struct span *s)
 {
 	struct span *copy;
 
-	if (t->span_cnt == t->size) {
-		uint32_t size = t->size ? t->size * 2 : FIRST_SIZE;
-		struct span **spans = realloc(t->spans, size * sizeof(struct span *));
-
-		if (!spans)
-			return false;
-		t->spans = spans;
-		t->size = size;
-	}
+	if (t->span_cnt == t->size && !make_room(t))
+		return false;
 	copy = span_copy(s, t->arena);
 	if (!copy)
 		return false;
@@ -57,7 +64,8 @@ void trace_put(struct trace *t)
 		return;
 	for (uint32_t i = 0; i < t->span_cnt; i++)
 		span_release(t->spans[i]);
-	free(t->spans);
+	if (t->spans != t->few)
+		free(t->spans);
 	arena_free(t->arena);
 	free(t);
 }

@@ -27,6 +27,7 @@ struct trace {
 	uint32_t refs;
 	uint32_t size;	     /* spans there is room for */
 	struct arena *arena; /* owns what the spans point to */
+	struct span *few[4]; /* 'spans' at first: most traces of one machine are short */
 };
 
 /* refs is 1. NULL without memory. */
