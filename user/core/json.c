@@ -31,9 +31,8 @@ void json_close(struct json *j, char bracket)
 	j->comma = true;
 }
 
-void json_key(struct json *j, const char *key)
+void json_key_len(struct json *j, const char *key, size_t len)
 {
-	size_t len = strlen(key);
 	char *to;
 
 	before_value(j);

@@ -19,7 +19,11 @@ void json_open(struct json *j, char bracket);
 void json_close(struct json *j, char bracket);
 
 /* A literal of ours: printable ASCII without quotes. */
-void json_key(struct json *j, const char *key);
+void json_key_len(struct json *j, const char *key, size_t len);
+static inline void json_key(struct json *j, const char *key)
+{
+	json_key_len(j, key, strlen(key)); /* known to the compiler */
+}
 
 /* Ill-formed UTF-8 becomes U+FFFD. */
 void json_str(struct json *j, struct str s);
