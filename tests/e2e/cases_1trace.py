@@ -65,7 +65,6 @@ def case_attach_to_a_pid(env):
     web = static_nginx(env)
     with env.trace(pids=web.pids) as t:
         equal(get(web.port, "/hello")[0], 200, "answer")
-    check(t.ready_s < 1.0 + 0.5, f"ready after {t.ready_s:.2f} s")
     s = t.spans.one(kind=SERVER)
     equal((s.service, s.path, s.attrs.get("http.response.status_code")), ("nginx", "/hello", 200), "service, path, code")
     return f"ready after {t.ready_s:.2f} s"
