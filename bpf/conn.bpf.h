@@ -17,7 +17,7 @@ static __always_inline __u64 conn_next_id(void)
 
 /*
  * The state of a socket's connection. Two bodies, chosen by a constant: the kernel's socket
- * storage, or a hash by the socket's address, checked against reuse by deletion at the end.
+ * storage, or a hash by the socket's address, whose entry goes with the connection.
  */
 static __always_inline struct conn_state *conn_find(struct sock *sk)
 {
@@ -183,7 +183,7 @@ static __always_inline void fill_unix(struct event_conn *e, struct sock *sk)
 }
 
 /*
- * Tells user space about a connection. now: 0 for the moment. sk may be NULL for TLS plaintext,
+ * Tells user space about a connection. open_ns: 0 when not seen. sk may be NULL for TLS plaintext,
  * whose addresses are its carrier's.
  */
 static __noinline int conn_announce(struct conn_state *c, struct sock *sk, __u32 flags,

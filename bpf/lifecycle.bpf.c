@@ -55,7 +55,6 @@ static __always_inline void note_dial(struct sock *sk)
 	c->transport = TRANSPORT_TCP;
 	c->role = ROLE_DIALLED;
 	c->dial_ns = bpf_ktime_get_ns();
-	c->flags |= CONN_FROM_START;
 	thread_get(true);
 	conn_announce(c, sk, CONN_F_CONNECTING, 0);
 }

@@ -11,13 +11,12 @@ enum conn_state_flags {
 	CONN_ANNOUNCED = 1 << 2,   /* EVENT_CONN was written */
 	CONN_CARRIES_TLS = 1 << 3, /* its plaintext is captured: count bytes, tell nothing */
 	CONN_PENDING = 1 << 4,	   /* bytes passed that no record told of yet */
-	CONN_FROM_START = 1 << 5,  /* connect() was seen */
 };
 
 /* One connection (or TLS plaintext stream). Exists only for selected processes. */
 struct conn_state {
 	__u64 id;
-	__u64 sock;	  /* identity check where sockets key a hash */
+	__u64 sock;	  /* its address: what user space tells sockets apart by */
 	__u64 pos[2];	  /* end of each direction */
 	__u64 told[2];	  /* up to where records told of it */
 	__u64 last_ns[2]; /* when its last byte passed */

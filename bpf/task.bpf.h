@@ -5,7 +5,6 @@
 
 #include "emit.bpf.h"
 
-#define PF_KTHREAD	  0x00200000
 #define CGROUP_LEVELS_MAX 8
 
 /* comm, its NUL included, against one compiled glob; without branches, for the verifier's sake. */

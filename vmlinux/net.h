@@ -62,9 +62,7 @@ struct unix_sock {
 	struct sock *peer;
 };
 
-struct msghdr {
-	void *msg_name;
-};
+struct msghdr;
 
 struct sk_buff;
 struct page;
@@ -76,7 +74,6 @@ struct iov_iter;
 #define AF_INET	     2
 #define AF_INET6     10
 #define SOCK_STREAM  1
-#define SOCK_DGRAM   2
 #define IPPROTO_TCP  6
 #define IPPROTO_UDP  17
 #define MSG_PEEK     0x2
@@ -86,7 +83,6 @@ struct iov_iter;
 enum {
 	TCP_ESTABLISHED = 1,
 	TCP_SYN_SENT = 2,
-	TCP_SYN_RECV = 3,
 	TCP_CLOSE = 7,
 	TCP_CLOSE_WAIT = 8,
 	TCP_LAST_ACK = 9,
