@@ -19,9 +19,8 @@ BPFTOOL ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
 ARCH ?= $(if $(findstring aarch64,$(CROSS)),arm64,$(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m))))
 
 # The rooms of user/, in the order data flows.
-ROOMS := core config ring stream proto span redact trace export discover probe api cli
+ROOMS := core config ring stream proto span redact trace store receive export discover probe api cli
 
-LIBS := libbpf libelf libprotobuf-c libxxhash yaml-0.1 libcurl libmicrohttpd jansson zlib
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(if $(CI),$(if $(FUZZ),,-Werror))
 comma := ,
@@ -29,9 +28,12 @@ SANFLAGS := $(if $(SAN)$(FUZZ),-fsanitize=address$(comma)undefined -fno-sanitize
 	$(if $(FUZZ),-fsanitize=fuzzer-no-link)
 # limits.h of ours must not stand in for the C library's: include/ is for quoted names only.
 INC := -iquote include -Iuser -I$(B)/gen $(if $(CROSS),-idirafter /usr/include -idirafter /usr/include/$(shell uname -m)-linux-gnu)
-UCFLAGS = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(WARN) $(SANFLAGS) $(INC) -pthread
+UCFLAGS = -std=gnu11 -D_GNU_SOURCE $(if $(KAFKA),-DHAVE_RDKAFKA) $(CFLAGS) $(WARN) $(SANFLAGS) $(INC) -pthread
 VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
-LDLIBS := -lbpf -lelf -lz -lprotobuf-c -lxxhash -lyaml -lcurl -lmicrohttpd -ljansson -lm -pthread
+# Kafka is optional: without librdkafka that exporter says so.
+KAFKA := $(if $(CROSS),,$(shell pkg-config --exists rdkafka 2>/dev/null && echo 1))
+LDLIBS := -lbpf -lelf -lz -lzstd -lprotobuf-c -lxxhash -lyaml -lcurl -lmicrohttpd -lnghttp2 -ljansson -lsqlite3 -lpcre2-8 \
+	-lsodium $(if $(KAFKA),-lrdkafka) -lm -pthread
 
 # ---- kernel side: small objects, linked to one, one skeleton -------------------------------
 
@@ -115,10 +117,12 @@ LINK_span := span proto stream ring core
 LINK_proto := proto span stream ring core
 LINK_redact := redact span core
 LINK_trace := trace span core
+LINK_store := store trace span core
+LINK_receive := receive span core
 LINK_export := export span core
 LINK_discover := discover ring core
 LINK_probe := probe ring core
-LINK_api := api trace span core
+LINK_api := api store trace export span core
 LINK_cli := cli trace span core
 
 UNIT_SRC := $(wildcard tests/unit/*/*_test.c)
@@ -138,7 +142,7 @@ unit: $(if $(ROOM),$(filter $(B)/tests/unit/$(ROOM)/%,$(UNIT_BIN)),$(UNIT_BIN)) 
 	$(Q)fail=0; for t in $^; do $$t || fail=1; done; exit $$fail
 
 # fuzz targets: tests/fuzz/NAME_fuzz.c, linked with the rooms that parse
-LINK_fuzz := discover redact export trace span proto stream ring config core
+LINK_fuzz := api receive store discover redact export trace span proto stream ring config core
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/*_fuzz.c))
 $(B)/tests/%_fuzz: tests/fuzz/%_fuzz.c $(LINK_fuzz:%=$(B)/lib/%.a)
 	@mkdir -p $(@D)

@@ -29,7 +29,13 @@ build protobuf-c-compiler	-			turns the .proto files into C
 build libyaml-dev		-			reads the configuration file
 build libjansson-dev		-			writes and reads JSON
 build libcurl4-gnutls-dev	-			posts OTLP over HTTP
-build libmicrohttpd-dev	-			serves /metrics and the API
+build libmicrohttpd-dev	-			serves /metrics and the API, receives OTLP/HTTP
+build libnghttp2-dev		-			receives and exports OTLP/gRPC
+build libsqlite3-dev		-			contains the store's blocks
+build libzstd-dev		-			compresses the store's columns; zstd bodies
+build libpcre2-dev		-			rules of redaction, regular expressions of queries
+build libsodium-dev		-			encrypts the store at rest, keyed hashes
+build librdkafka-dev		-			exports to Kafka
 build libxxhash-dev		-			hashes
 build uthash-dev		-			hash tables and lists
 test libcmocka-dev		-			unit tests
@@ -46,6 +52,7 @@ test postgresql-client-15	-			psql under test
 test mariadb-server-core	-			MariaDB under test (no service comes with it)
 test mariadb-client-core	-			its client
 test nodejs			/usr/bin/node		event loop under test
+test npm			/usr/bin/npm		installs the SDKs, the ClickHouse engine and the grammar that tests compare with
 test dnsmasq-base		-			DNS server under test
 test bind9-dnsutils		-			dig, a DNS client
 test wrk			-			saturation load in the benchmark

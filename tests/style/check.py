@@ -23,10 +23,12 @@ MAY_INCLUDE = {
     "span": ["proto"],
     "redact": ["span/span.h"],
     "trace": ["span/span.h"],
+    "store": ["span/span.h", "trace"],
+    "receive": ["span/span.h"],
     "export": ["span/span.h"],
     "discover": ["ring"],
     "probe": ["ring"],
-    "api": ["trace", "export/export.h"],
+    "api": ["span/span.h", "trace", "store/store.h", "store/query.h", "export/export.h"],
     "cli": ["trace"],
     # the files beside main.c put the rooms together
     "user": None,

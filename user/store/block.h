@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A block: some thousand spans as compressed columns, and the small index beside it that says what
+ * cannot be in it. Private to the room; knows nothing of files, SQLite or encryption.
+ *
+ * A body is a directory of sections, each compressed and checksummed on its own, so that a search
+ * reads the columns that it needs. Everything of a span survives, bit for bit: events, links,
+ * status message, scope, resource, tracestate, flags, dropped counts, nested values.
+ *
+ * Bodies and indexes come from a disk and are hostile: a bad one is -EBADMSG, never a crash.
+ */
+#ifndef STORE_BLOCK_H
+#define STORE_BLOCK_H
+
+#include "core/buf.h"
+#include "store/store.h"
+
+#define BLOCK_SPANS_MAX 16384u
+#define BLOCK_BYTES_MAX (16u << 20) /* of a builder's memory */
+
+/* ---- building ----------------------------------------------------------------------------- */
+
+struct block_builder;
+struct block_builder *block_builder_new(void);
+/* Copies what it needs. 0; -ENOSPC: full, seal first; -E2BIG: this span alone is too large. */
+int block_add(struct block_builder *b, const struct span *s);
+uint32_t block_spans(const struct block_builder *b);
+size_t block_memory(const struct block_builder *b);
+
+/* What the container keeps beside a body, and reads without it. */
+struct block_index {
+	uint32_t spans;
+	uint32_t traces;
+	uint32_t errors;
+	uint64_t start_min_ns, start_max_ns; /* of spans' start */
+	uint64_t duration_max_ns;
+	struct buf filter; /* trace ids, service and operation names, key=value pairs; tags */
+};
+
+/* Appends the body, fills the index (its filter is the caller's to free), empties the builder.
+ * level: of zstd. 0 or -ENOMEM. */
+int block_seal(struct block_builder *b, int level, struct buf *ret_body,
+	       struct block_index *ret_index);
+void block_builder_free(struct block_builder *b);
+
+/* ---- the index ---------------------------------------------------------------------------- */
+
+/* 0 or -EBADMSG. To be called once on what comes from a disk, before the others. */
+int block_filter_check(struct str filter);
+bool block_may_have_trace(struct str filter, const struct trace_id *id);
+/* False only when no span of the block can satisfy it. */
+bool block_may_match(const struct block_index *x, struct str filter, const struct cond *c);
+/* Each (service, name, kind) once; each (kind of attribute, key) once. */
+void block_operations(struct str filter,
+		      void (*visit)(void *ctx, struct str service, struct str name,
+				    enum span_kind kind),
+		      void *ctx);
+void block_tags(struct str filter, void (*visit)(void *ctx, enum field_kind kind, struct str key),
+		void *ctx);
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+/* Where a body lies: read copies len bytes at off; 0 or -errno. Sections are fetched on demand. */
+struct block_source {
+	void *ctx;
+	int (*read)(void *ctx, uint64_t off, void *to, size_t len);
+	uint64_t size;
+};
+
+struct block; /* of one thread; decompressed sections stay until it is closed */
+int block_open(const struct block_source *from, struct block **ret_block);
+void block_close(struct block *b);
+/* Each span of one of these traces, whole. visit as below. */
+int block_traces(struct block *b, const struct trace_id *ids, size_t cnt,
+		 bool (*visit)(void *ctx, const struct span *s), void *ctx);
+/* As store_scan(), newest first. Returns 1 when the visitor ended it. */
+int block_scan(struct block *b, const struct scan *q,
+	       bool (*visit)(void *ctx, const struct span *s), void *ctx);
+/* As store_values(). */
+int block_values(struct block *b, const struct field *f, const struct cond *where,
+		 struct time_range r, bool (*visit)(void *ctx, const struct value *v), void *ctx);
+/* Every section decompressed and its checksum compared. 0 or -EBADMSG. */
+int block_verify(struct block *b);
+
+#endif

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Spans kept and found again: one interface, two engines.
+ *
+ * Embedded: a directory with one SQLite file per time partition, spans in compressed column blocks.
+ * ClickHouse: the tables of the OpenTelemetry exporter for it, shared with other writers.
+ *
+ * Writing: each producer thread has a writer. A push copies what it needs and never waits; what
+ * cannot be taken (queue full, disk full) is counted and is the result of the next sync. A sync
+ * calls back when everything that was pushed before is durable (fdatasync; the engine's own
+ * acknowledgement): at most cfg.commit_ms plus the time of the write later.
+ *
+ * Reading: any thread, also while others write; sees what was pushed a commit ago and before. The
+ * parts of a trace from several blocks and partitions come as one; a span that was stored twice
+ * (a batch sent again) comes once.
+ *
+ * Full: past max_bytes or retention the oldest partition goes (after its summary was kept, and
+ * without its archived traces). On a full disk pushes are refused with -ENOSPC, reads go on, and
+ * writing resumes by itself when there is room.
+ */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include "store/query.h"
+#include "trace/trace.h"
+
+#define STORE_WHY_MAX 512
+
+struct store_cfg {
+	const char *where;     /* a directory, made when absent; or
+				  clickhouse+http[s]://[USER[:PASSWORD]@]HOST:PORT/DATABASE */
+	uint64_t retention_ns; /* 0: kept for ever */
+	uint64_t max_bytes;    /* 0: no limit */
+	uint64_t rollup_ns;    /* per-operation summaries are kept for so long; 0: none are made */
+	uint32_t commit_ms;    /* default 50 */
+	size_t queue_bytes;    /* pushed and not yet durable; default 64 MiB */
+	const char *key_file;  /* 32 bytes or 64 hex digits: encrypts at rest; NULL: not */
+	const char *key;       /* the same in hex, of the environment; NULL: not */
+	bool read_only;	       /* for looking beside a running writer */
+};
+
+struct store;
+
+/* 0; -EBUSY: another writer has it; -EACCES, -ENOSPC, -EKEYREJECTED (wrong or missing key),
+ * -EBADMSG (not a store), -ECONNREFUSED, ...; why: one line that says what to do. */
+int store_open(const struct store_cfg *cfg, struct store **ret_store, char why[STORE_WHY_MAX]);
+/* Makes everything pushed durable, then closes. Writers are freed before. NULL is fine. */
+void store_close(struct store *s);
+
+/* ---- writing ------------------------------------------------------------------------------ */
+
+struct store_writer; /* of one thread */
+struct store_writer *store_writer_new(struct store *s);
+void store_writer_push(struct store_writer *w, const struct span *s);
+/* Called once, from a thread of the store or from within store_writer_sync. err: 0, -ENOSPC,
+ * -EAGAIN (queue full), -EIO, ...: not everything since the last sync was kept; it may be sent
+ * again. */
+struct store_ack {
+	void (*done)(void *ctx, int err);
+	void *ctx;
+};
+void store_writer_sync(struct store_writer *w, struct store_ack ack);
+void store_writer_free(struct store_writer *w);
+/* Would a push be taken now? 0, -EAGAIN, -ENOSPC. */
+int store_admits(struct store *s);
+
+/* ---- reading ------------------------------------------------------------------------------ */
+
+/* start_ns of a span in [from_ns, to_ns); to_ns 0: no end. */
+struct time_range {
+	uint64_t from_ns;
+	uint64_t to_ns;
+};
+
+/* One whole trace in order, orphans included; the caller puts it. 0 or -ENOENT, -EIO. */
+int store_trace(struct store *s, const struct trace_id *id, struct trace **ret_trace);
+/* Several, each block read once: borrowed for the call; unknown ids are left out. */
+int store_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct trace_sink out);
+
+struct scan {
+	struct time_range range;
+	const struct cond *where; /* NULL: every span */
+	/* Fields whose values the visitor reads, besides ids, times, name, kind, status, service.
+	 * 'whole': everything of the span. */
+	const struct field *fields;
+	size_t field_cnt;
+	bool whole;
+	uint64_t deadline_ns; /* monotonic; -ETIMEDOUT when it passes; 0: none */
+};
+/* Blocks newest first, within a block newest first; the span is borrowed for the call. The visitor
+ * returns false to end the scan. 0, -ETIMEDOUT, -EIO, -ENOMEM. */
+int store_scan(struct store *s, const struct scan *q,
+	       bool (*visit)(void *ctx, const struct span *sp), void *ctx);
+
+/* Names that occur in blocks touching the range; each once, sorted; from indexes, no spans read. */
+int store_services(struct store *s, struct time_range r,
+		   void (*visit)(void *ctx, struct str service), void *ctx);
+/* service empty: of all. */
+int store_operations(struct store *s, struct str service, struct time_range r,
+		     void (*visit)(void *ctx, struct str service, struct str name,
+				   enum span_kind kind),
+		     void *ctx);
+/* Attribute keys: kind is FIELD_SPAN_ATTR, FIELD_RESOURCE_ATTR, FIELD_SCOPE_ATTR, FIELD_EVENT_ATTR
+ * or FIELD_LINK_ATTR. */
+int store_tags(struct store *s, struct time_range r,
+	       void (*visit)(void *ctx, enum field_kind kind, struct str key), void *ctx);
+/* Distinct values of a field, at most limit, of spans that satisfy 'where' (NULL: all). */
+int store_values(struct store *s, const struct field *f, const struct cond *where,
+		 struct time_range r, uint32_t limit,
+		 void (*visit)(void *ctx, const struct value *v), void *ctx);
+
+/* ---- care --------------------------------------------------------------------------------- */
+
+struct store_stats {
+	uint64_t spans;
+	uint64_t traces; /* distinct within a partition */
+	uint64_t bytes;	 /* on disk, all files */
+	uint64_t partitions;
+	uint64_t blocks;
+	uint64_t bad_blocks; /* found corrupted and skipped */
+	uint64_t oldest_ns;  /* start of a span, Unix time; 0: empty */
+	uint64_t newest_ns;
+};
+int store_stats(struct store *s, struct store_stats *ret);
+
+/* Keeps a trace beyond retention, or lets it go again. 0, -ENOENT. */
+int store_archive(struct store *s, const struct trace_id *id, bool keep);
+
+/* Reads and verifies everything; report gets one line per finding. Returns the number of bad blocks
+ * or -errno. */
+int64_t store_check(struct store *s, void (*report)(void *ctx, const char *line), void *ctx);
+
+/* Per-operation summaries of dropped partitions (cfg.rollup_ns), oldest first. */
+struct store_rollup {
+	uint64_t hour_ns; /* begin, Unix time */
+	struct str service;
+	struct str name;
+	enum span_kind kind;
+	uint64_t spans;
+	uint64_t errors;
+	uint64_t duration_sum_ns;
+	uint64_t duration_max_ns;
+	uint32_t bucket[32]; /* spans with duration in [2^i, 2^(i+1)) microseconds */
+};
+int store_rollups(struct store *s, struct time_range r,
+		  void (*visit)(void *ctx, const struct store_rollup *row), void *ctx);
+
+#endif
