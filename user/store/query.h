@@ -60,8 +60,10 @@ struct cond {
 	const struct cond *left, *right; /* COND_AND, COND_OR; COND_NOT has left */
 	struct field field;		 /* COND_CMP */
 	enum cmp cmp;
-	struct value value; /* a scalar; numbers compare as numbers, an int with a double too */
+	/* a scalar; numbers compare as numbers, an int with a double too; the text of a pattern */
+	struct value value;
 	const struct pattern *pattern; /* CMP_RE, CMP_NRE */
+	uint32_t depth;		       /* of this tree: set by the builders */
 };
 
 /* Deepest tree that is built or evaluated; builders refuse deeper ones. */
@@ -71,21 +73,23 @@ struct cond {
 
 /* Does the span satisfy it? NULL and COND_TRUE: yes. A comparison of unlike types is false. */
 bool cond_match(const struct cond *c, const struct span *s);
-/* The field's value(s) compared: for what evaluates a field that has several (events). */
+/* The field's value(s) compared: for what evaluates a field that has several (events). Of an array
+ * one element must satisfy it, for CMP_NE and CMP_NRE all. */
 bool cond_compare(const struct cond *c, const struct value *v);
 /* A field's value; VALUE_EMPTY when absent. Events and links: the first that has it. Strings are
  * borrowed from s. */
 struct value field_value(const struct field *f, const struct span *s);
 
-/* Builders; all but the last return NULL without memory. */
+/* Builders; all but the last return NULL without memory, past COND_DEPTH_MAX, or when given NULL.
+ * COND_TRUE and COND_FALSE are folded away. */
 const struct cond *cond_and(struct arena *mem, const struct cond *a, const struct cond *b);
 const struct cond *cond_or(struct arena *mem, const struct cond *a, const struct cond *b);
 const struct cond *cond_not(struct arena *mem, const struct cond *a);
 /* cmp is not CMP_RE or CMP_NRE; strings are not copied. */
 const struct cond *cond_cmp(struct arena *mem, struct field f, enum cmp cmp, struct value v);
 /* PCRE2, UTF-8, with limits on matching (backtracking bombs become "no match"). 0, -EINVAL with one
- * line in why, -ENOMEM. The pattern's memory is freed with pattern_free(), for all that
- * 'patterns' lists. */
+ * line in why, -ENOMEM. text is not copied. patterns_free() frees what all of p's conditions
+ * compiled; a zeroed struct is an empty list. */
 struct patterns {
 	struct pattern *first;
 };
