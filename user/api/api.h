@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the agent says about itself over HTTP/1.1, read-only:
+ * The HTTP/1.1 server. About itself it says /metrics, /status and /health; of the traces in a store
+ * it answers our own REST under /traces, Jaeger's query API (classic and v3) and Tempo's, each of
+ * the latter also under /jaeger and /tempo. Every path, parameter and reply is described by
+ * /openapi.json, which a test compares with the running server.
  *
- *   /metrics              Prometheus text, or OpenMetrics when Accept prefers it
- *   /status               JSON: version, uptime, capture backend, every stage's books, probes
- *   /health/live, /health/ready   200 or 503, JSON with a reason for each part
- *   /traces/recent?limit=N        the newest traces as OTLP/JSON; N from 1 to 1000, default 20
- *
- * Everything else is an error in JSON: {"error":{"status":404,"message":"..."}}. A stage's books
- * are read again, for a few milliseconds at most, while its owner is in the middle of a push.
+ * Questions are checked before they are asked: a parameter of the wrong form is a 400 that names
+ * it. What reads the store runs on a few workers of its own, so that /health and /metrics always
+ * answer; when all are busy and their queue is full the answer is a 503. Every search has a
+ * deadline, every answer a largest size.
  *
  * There is no authentication. While it listens on a loopback address it answers only requests
  * whose Host is localhost or an address, so that no web page can reach it through a name of its
- * own; no CORS header is ever sent. At most 64 connections (more wait), 32 KiB a request,
- * 10 s of silence.
+ * own; a body must be application/json, and no CORS header is ever sent.
  */
 #ifndef API_API_H
 #define API_API_H
 
 #include "core/buf.h"
+#include "span/span.h"
 
 #define API_LISTEN_DEFAULT "127.0.0.1:8009"
 
@@ -37,8 +37,10 @@ struct api_part {
 
 enum api_health { API_LIVE, API_READY };
 
+struct api_sources; /* api/sources.h */
+
 /*
- * Callbacks run on the server's own thread; each may be NULL. They and what they hand out must
+ * Callbacks run on threads of the server; each may be NULL. They and what they hand out must
  * stay until api_free() returns; strings handed to row and part need to last for that call only.
  */
 struct api_cfg {
@@ -54,6 +56,11 @@ struct api_cfg {
 		       void (*part)(void *part_ctx, const struct api_part *p), void *part_ctx);
 	/* Appends one OTLP/JSON request of at most limit traces, newest first. 0 or -errno. */
 	int (*recent)(void *ctx, uint32_t limit, struct buf *out);
+	struct store *store;		   /* NULL: what asks for stored traces answers 503 */
+	const char *no_store;		   /* why there is none; NULL: nothing to say */
+	const struct api_sources *sources; /* what is traced; NULL: cannot be changed here */
+	uint32_t workers;		   /* threads that read the store; default 3 */
+	uint32_t deadline_ms;		   /* of one question; default 30000 */
 };
 
 struct api;
@@ -61,6 +68,9 @@ struct api;
 int api_new(const struct api_cfg *cfg, struct api **ret_api);
 /* The port it listens on. */
 uint16_t api_port(const struct api *a);
+/* For those who follow /traces/live. Any thread; never waits for a client: one that does not keep
+ * up is dropped and counted. Costs an atomic read while nobody follows. */
+void api_live_push(struct api *a, const struct span *s);
 void api_free(struct api *a);
 
 #endif
