@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Spans leave the process: OTLP/HTTP with protobuf to an endpoint, OTLP/JSON lines to a file.
+ * Spans leave the process.
  *
- * The HTTP exporter packs spans into a bounded queue (bytes); one thread of its own makes batches
- * and posts them. Full queue: the new span is dropped and counted (queue_full). Retried:
- * 429, 502, 503, 504, connection failures; Retry-After honoured; back-off with jitter from 1 s
- * to 30 s; given up after 5 minutes (counted). Other refusals are counted, never retried; partial
- * success is counted by its rejected_spans. (OTLP specification 1.x, OTLP/HTTP.)
+ * An exporter packs pushed spans into a bounded queue; a thread of its own makes batches and
+ * delivers them to its endpoints in turn. An endpoint that fails is put aside with back-off (1 s to
+ * 30 s with jitter, or what it asked for) and the others take over. A batch is given up after
+ * give_up_ms and counted; what an endpoint refuses for good, or takes in part, is counted and not
+ * sent again (OTLP specification 1.x). Each exporter has books of its own, stage "export_NAME".
  */
 #ifndef EXPORT_EXPORT_H
 #define EXPORT_EXPORT_H
@@ -22,6 +22,71 @@ int otlp_encode(const struct span *const *spans, size_t cnt, struct buf *out);
 /* The same in OTLP/JSON encoding, on one line without a line end. Ids in hex, 64-bit integers as
  * strings, enums as numbers; byte-identical for equal spans. */
 int otlp_encode_json(const struct span *const *spans, size_t cnt, struct buf *out);
+
+/* ---- exporters ---------------------------------------------------------------------------- */
+
+/* Strings are copied. Zero or NULL is the default, which is said where it is not "none". */
+struct exporter_cfg {
+	/* "otlp_http" (protobuf), "otlp_http_json", "otlp_grpc", "otlp_file", "zipkin", "kafka" */
+	const char *kind;
+	const char *name; /* [a-z0-9_], one exporter's alone; default: the kind's */
+	/*
+	 * HTTP: whole URLs, with path. gRPC: http://HOST:PORT, https://HOST:PORT or HOST:PORT.
+	 * otlp_file: one path, "-" for standard output. kafka: brokers, HOST:PORT, used as one.
+	 */
+	const char *const *endpoints;
+	size_t endpoint_cnt;
+
+	const char *headers; /* "k=v,k2=v2", percent-encoded (W3C baggage form); not file, kafka */
+	bool gzip;	     /* about 2 to 5 us of CPU a span: for endpoints across a network */
+	bool insecure;	     /* gRPC: an endpoint without a scheme is spoken to without TLS */
+	const char *ca_file; /* PEM; default: the system's */
+	const char *cert_file, *key_file; /* ours, for mTLS; both or none */
+
+	uint32_t timeout_ms;  /* one try; default 10000 */
+	uint32_t give_up_ms;  /* one batch, from its first try on; default 300000 */
+	uint32_t delay_ms;    /* a batch waits so long for more; default 1000 */
+	uint32_t batch_spans; /* default 512 */
+	uint32_t queue_spans; /* default: as many as queue_bytes hold */
+	size_t queue_bytes;   /* default 64 MiB */
+
+	/*
+	 * A folder, made 0700 when absent: batches wait there in order, on disk, and are resumed by
+	 * the next process (after a crash the batch in flight may be sent twice, and what was not
+	 * yet a batch is lost). Full: new batches are dropped and counted.
+	 */
+	const char *spool_dir;
+	uint64_t spool_bytes; /* default 1 GiB */
+
+	uint64_t rotate_bytes; /* otlp_file: PATH becomes PATH.1, .1 becomes .2, ...; 0: never */
+	uint64_t rotate_age_s;
+	uint32_t rotate_keep; /* rotated files that stay; default 5 */
+
+	const char *topic;	    /* kafka; default "otlp_spans" */
+	const char *kafka_settings; /* of librdkafka, "k=v,k2=v2" */
+};
+
+struct exporter;
+#define EXPORTER_WHY_MAX 256
+/* 0, or an error with one line for the user: what was wrong with the configuration, a file that
+ * cannot be read, a spool that another process uses. An endpoint that is down is no error. */
+int exporter_new(const struct exporter_cfg *cfg, struct exporter **ret_exporter,
+		 char why[EXPORTER_WHY_MAX]);
+/* From any thread; never waits for an endpoint or a disk. */
+void exporter_push(struct exporter *e, const struct span *s);
+/* Delivers what is queued, for at most timeout_ms in all, then ends. The rest stays in the spool
+ * or is lost. */
+void exporter_free(struct exporter *e, uint32_t timeout_ms);
+
+/* Where one of our own receivers listens. */
+struct own_address {
+	const char
+		*host; /* numeric, without brackets; "0.0.0.0" and "::" are all of this machine */
+	uint16_t port;
+};
+/* Whether a URL, or HOST:PORT, leads back to ourselves: 1, 0, -EINVAL when it is neither, or
+ * -EHOSTUNREACH when its name cannot be resolved now. */
+int exporter_is_own(const char *url, const struct own_address *own, size_t cnt);
 
 /* ---- OTLP/HTTP ---------------------------------------------------------------------------- */
 
@@ -46,7 +111,7 @@ void otlp_http_push(struct otlp_http *e, const struct span *s);
 /* Sends what is queued, for at most timeout_ms in all, then ends; the rest is counted dropped. */
 void otlp_http_free(struct otlp_http *e, uint32_t timeout_ms);
 
-/* ---- OTLP/JSON file ----------------------------------------------------------------------- */
+/* ---- OTLP/JSON file, written by the caller's thread ----------------------------------------- */
 
 struct otlp_file;
 /* path "-" is standard output. One line per batch of at most 64 spans; flushed at each tick. */
