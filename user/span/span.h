@@ -175,6 +175,11 @@ bool span_id_is_set(const struct span_id *id);
 /* Lower-case hex; out takes 32 or 16 bytes and a NUL. */
 void trace_id_hex(const struct trace_id *id, char out[33]);
 void span_id_hex(const struct span_id *id, char out[17]);
+/* Every accepted way of writing an id: 32 (16) hex digits of either case; fewer, as Jaeger trims
+ * leading zeros; more only for zeros in front; a trace id as a UUID with dashes, too. False for
+ * anything else and for zero; *ret stays then. */
+bool trace_id_parse(struct str text, struct trace_id *ret);
+bool span_id_parse(struct str text, struct span_id *ret);
 
 /* The scope of spans that capture makes. */
 extern const struct scope scope_capture;
