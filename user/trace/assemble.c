@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Spans wait here for the rest of their trace; the tick's clock says when it is all there. */
-#include "trace/internal.h"
+#include "trace/trace.h"
 
 #include "core/books.h"
 #include "core/clock.h"

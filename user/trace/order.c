@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The order of a trace's spans: by start; parents first where two start at the same moment. */
-#include "trace/internal.h"
+#include "trace/trace.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -34,6 +34,11 @@ struct trace {
 struct trace *trace_new(const struct trace_id *id);
 /* Appends a copy, in order of arrival until the trace is pushed. False without memory. */
 bool trace_add(struct trace *t, const struct span *s);
+/*
+ * Puts the spans, which are in order of arrival, in theirs, and finds the root.
+ * ret_orphans: spans whose parent is neither here nor said to be remote. 0 or -ENOMEM.
+ */
+int trace_order(struct trace *t, uint32_t *ret_orphans);
 struct trace *trace_get(const struct trace *t);
 void trace_put(struct trace *t); /* NULL is fine; frees with the last */
 /* The memory it takes. */
