@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "core/glob.h"
 #include "export/export.h"
 
 struct output {

@@ -35,9 +35,6 @@ int tree_print(const struct trace *t, const struct tree_opts *opts, struct buf *
 /* 12300000 becomes "12.3 ms": three digits and a unit, at most 8 columns. */
 void duration_text(uint64_t ns, bool utf8, char out[16]);
 
-/* True when text fits the glob (* and ?, case counts). */
-bool glob_match(const char *glob, struct str text);
-
 /*
  * Asks the agent at "host:port" for /status and prints it to standard output: a table, or the
  * JSON as it came. The exit status: 0, or 1 with a line on standard error.

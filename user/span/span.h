@@ -181,6 +181,23 @@ void span_id_hex(const struct span_id *id, char out[17]);
 bool trace_id_parse(struct str text, struct trace_id *ret);
 bool span_id_parse(struct str text, struct span_id *ret);
 
+/*
+ * OpenTelemetry's member "ot" of the tracestate ("TraceState: Probability Sampling"). A trace with
+ * randomness R is kept at a rejection threshold T when R >= T; both have 56 bits. A span so kept
+ * stands for 2^56 / (2^56 - T) of its kind.
+ */
+#define THRESHOLD_ALL (1ull << 56) /* rejects every trace */
+/* Of the member; without one, 0: nothing was rejected. */
+uint64_t tracestate_threshold(struct str trace_state);
+/* Of the member's rv, else the last 7 bytes of the trace id. */
+uint64_t trace_randomness(const struct trace_id *id, struct str trace_state);
+/* The state with this threshold in it, the member first, in buf; empty when it does not fit. */
+#define TRACESTATE_MAX 512
+struct str tracestate_with_threshold(struct str trace_state, uint64_t threshold,
+				     char buf[TRACESTATE_MAX]);
+/* How many spans it stands for; 1 where nothing was sampled away. */
+double span_adjusted_count(const struct span *s);
+
 /* The scope of spans that capture makes. */
 extern const struct scope scope_capture;
 

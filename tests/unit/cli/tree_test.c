@@ -346,19 +346,6 @@ static void durations_have_three_digits(void **state)
 	assert_true(strlen(text) < 16);
 }
 
-static void globs_match_as_a_shell_would(void **state)
-{
-	assert_true(glob_match("web", STR("web")));
-	assert_false(glob_match("web", STR("web2")));
-	assert_true(glob_match("w*", STR("web")));
-	assert_true(glob_match("*b*", STR("abc")));
-	assert_true(glob_match("*a?c", STR("aabc")));
-	assert_false(glob_match("?", STR("")));
-	assert_true(glob_match("*", STR("")));
-	assert_false(glob_match("", STR("x")));
-	assert_false(glob_match("a*b", STR("acbc")));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -374,7 +361,6 @@ int main(void)
 		cmocka_unit_test(a_trace_of_no_spans_is_only_a_head),
 		cmocka_unit_test(deep_chains_do_not_recurse),
 		cmocka_unit_test(durations_have_three_digits),
-		cmocka_unit_test(globs_match_as_a_shell_would),
 	};
 
 	return cmocka_run_group_tests_name("cli/tree", tests, NULL, NULL);
