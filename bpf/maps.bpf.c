@@ -22,3 +22,4 @@ const volatile __u32 udp_recvmsg_args = 5;
 const volatile struct conn_state fresh_conn = {};
 const volatile struct thread_state fresh_thread = {};
 volatile __u64 attached_ns = ~0ull;
+volatile __u32 proc_answers[PROC_ANSWERS] = {};

@@ -34,6 +34,10 @@ extern const volatile __u32 udp_recvmsg_args;
  */
 extern volatile __u64 attached_ns;
 
+/* PROC_ANSWER() of processes met lately: a hash lookup costs ten times as much, and most calls are
+ * made by processes that nobody wants to see. */
+extern volatile __u32 proc_answers[PROC_ANSWERS];
+
 /* Fresh values, kept here and not on the 512 bytes of stack. */
 extern const volatile struct conn_state fresh_conn;
 extern const volatile struct thread_state fresh_thread;

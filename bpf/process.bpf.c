@@ -22,17 +22,21 @@ static __always_inline bool ends_turn(const struct call *call)
 static __always_inline bool task_blocks(struct task_struct *task)
 {
 	if (bpf_core_field_exists(task->__state))
-		return BPF_CORE_READ(task, __state) != 0;
-	return BPF_CORE_READ((struct task_struct___v5_13 *)task, state) != 0;
+		return task->__state != 0;
+	return ((struct task_struct___v5_13 *)task)->state != 0;
 }
 
 SEC("?tp_btf/sched_switch")
 int BPF_PROG(thread_switch, bool preempt, struct task_struct *prev)
 {
-	struct thread_state *t = thread_get(false);
+	struct thread_state *t;
 	struct call call;
 
-	if (!t || preempt || !task_blocks(prev))
+	/* every switch of every thread comes here: plain loads first */
+	if (preempt || (have_task_storage && !prev->bpf_storage) || !task_blocks(prev))
+		return 0;
+	t = thread_get(false);
+	if (!t)
 		return 0;
 	call_current(&call);
 	if (ends_turn(&call))
@@ -53,6 +57,7 @@ int BPF_PROG(proc_fork, struct task_struct *parent, struct task_struct *child)
 
 		if (bpf_map_update_elem(&procs, &pid, &inherited, BPF_ANY))
 			count_drop(DROP_proc_table_full);
+		proc_forget(pid);
 	}
 	e = emit_reserve(sizeof(*e));
 	if (!e) {
@@ -88,8 +93,10 @@ int BPF_PROG(proc_exec, struct task_struct *task)
 
 	if (filter_on) {
 		p = bpf_map_lookup_elem(&procs, &tgid);
-		if (!p || !p->inherited)
+		if (!p || !p->inherited) {
 			bpf_map_delete_elem(&procs, &tgid);
+			proc_forget(tgid);
+		}
 	}
 	if (!proc_selected(tgid))
 		return 0;
@@ -125,8 +132,10 @@ int BPF_PROG(proc_exit, struct task_struct *task)
 	if (BPF_CORE_READ(task, signal, live.counter))
 		return 0;
 	selected = proc_selected(tgid);
-	if (filter_on)
+	if (filter_on) {
 		bpf_map_delete_elem(&procs, &tgid);
+		proc_forget(tgid);
+	}
 	if (!selected)
 		return 0;
 	e = emit_reserve(sizeof(*e));

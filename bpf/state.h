@@ -58,6 +58,10 @@ struct proc_state {
 	__u8 pad[2];
 };
 
+/* The filter's answers where a plain load finds them, by the low bits of the process id. */
+#define PROC_ANSWERS		    2048
+#define PROC_ANSWER(tgid, selected) ((__u32)(tgid) << 1 | (selected)) /* 0: none kept */
+
 struct listener_key {
 	__u32 netns;
 	__u16 port;

@@ -5,19 +5,27 @@
  */
 #include "sock.bpf.h"
 
+/* Where the current process's file table holds a descriptor, or NULL. */
+static __always_inline struct file **fd_slot(__u32 fd)
+{
+	struct fdtable *fdt;
+
+	if (have_task_storage) { /* then the verifier knows the current task, and loads are plain */
+		fdt = bpf_get_current_task_btf()->files->fdt;
+		return fd < fdt->max_fds ? fdt->fd + fd : NULL;
+	}
+	fdt = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), files, fdt);
+	return fd < BPF_CORE_READ(fdt, max_fds) ? BPF_CORE_READ(fdt, fd) + fd : NULL;
+}
+
 /* The socket behind a descriptor of the current process, or NULL. */
 static __always_inline struct sock *fd_socket(__u32 fd)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
-	struct file *file = NULL, **slot;
+	struct file *file = NULL, **slot = fd_slot(fd);
 	struct socket *sock;
 	struct sock *sk;
 
-	if (fd >= BPF_CORE_READ(fdt, max_fds))
-		return NULL;
-	slot = BPF_CORE_READ(fdt, fd);
-	if (bpf_probe_read_kernel(&file, sizeof(file), slot + fd) || !file)
+	if (!slot || bpf_probe_read_kernel(&file, sizeof(file), slot) || !file)
 		return NULL;
 	if (!file_is_socket(file))
 		return NULL;

@@ -72,17 +72,37 @@ static __noinline bool proc_judge(__u32 tgid)
 	return p.selected;
 }
 
+/* The table's answer of a process has changed. */
+static __always_inline void proc_forget(__u32 tgid)
+{
+	proc_answers[tgid % PROC_ANSWERS] = 0;
+}
+
+/* Asks the table and keeps its answer; not when user space, which changes the table first and the
+ * answer kept then, has come in between. */
+static __noinline bool proc_ask(__u32 tgid)
+{
+	struct proc_state *p = bpf_map_lookup_elem(&procs, &tgid);
+	bool selected = p ? p->selected : proc_judge(tgid);
+
+	proc_answers[tgid % PROC_ANSWERS] = PROC_ANSWER(tgid, selected);
+	p = bpf_map_lookup_elem(&procs, &tgid);
+	if (!p || p->selected != selected)
+		proc_forget(tgid);
+	return selected;
+}
+
 /* Whether the current process is traced. */
 static __always_inline bool proc_selected(__u32 tgid)
 {
-	struct proc_state *p;
+	__u32 answer;
 
 	if (tgid == self_tgid || tgid == 0)
 		return false;
 	if (!filter_on)
 		return true;
-	p = bpf_map_lookup_elem(&procs, &tgid);
-	return p ? p->selected : proc_judge(tgid);
+	answer = proc_answers[tgid % PROC_ANSWERS];
+	return answer >> 1 == tgid ? answer & 1 : proc_ask(tgid);
 }
 
 /* State of a selected process's current thread; NULL when there is none and none is wanted, or no

@@ -60,6 +60,8 @@ struct task_struct {
 	char comm[16];
 	struct files_struct *files;
 	struct signal_struct *signal;
+	struct bpf_local_storage *bpf_storage; /* NULL: nothing is kept with this task */
 };
 
 struct linux_binprm;
+struct bpf_local_storage;

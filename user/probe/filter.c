@@ -79,7 +79,10 @@ static int select_pid(struct probe *p, uint32_t pid, bool inherited)
 {
 	struct proc_state s = { .selected = 1, .inherited = inherited };
 
-	return bpf_map_update_elem(bpf_map__fd(p->skel->maps.procs), &pid, &s, BPF_ANY);
+	int err = bpf_map_update_elem(bpf_map__fd(p->skel->maps.procs), &pid, &s, BPF_ANY);
+
+	p->skel->bss->proc_answers[pid % PROC_ANSWERS] = 0; /* after the table: see proc_ask() */
+	return err;
 }
 
 static bool read_stat(uint32_t pid, struct process *out, char comm[COMM_LEN + 1])
