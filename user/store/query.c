@@ -295,7 +295,7 @@ static int pattern_compile(struct str text, struct pattern **ret_pattern, char w
 	int code = 0;
 
 	if (text.len > PATTERN_MAX) {
-		snprintf(why, 128, "regular expression longer than %u bytes", PATTERN_MAX);
+		snprintf(why, 128, "regular expression longer than %d bytes", PATTERN_MAX);
 		return -EINVAL;
 	}
 	p = calloc(1, sizeof(*p));
