@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP server: where it listens, what it refuses, which path gives which page. */
+/*
+ * The HTTP server: libmicrohttpd on one thread takes requests and sends answers; calls that may
+ * take long are answered by workers, while their connection is suspended.
+ */
 #include "api/internal.h"
 
 #include <arpa/inet.h>
@@ -10,186 +13,316 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/json.h"
+#include "api/call.h"
+#include "api/live.h"
+#include "core/clock.h"
 #include "core/log.h"
 
-#define CONNECTIONS_MAX 64
+#define CONNECTIONS_MAX 256
 #define REQUEST_BYTES	(32u << 10) /* a connection's memory in libmicrohttpd */
 #define TIMEOUT_S	10u
-#define BACKLOG		64
-#define PAGE_BYTES_MAX	(64u << 20)
-#define LIMIT_DEFAULT	20
-#define LIMIT_MAX	1000
+#define WORKERS_DEFAULT 3
+#define WORKERS_MAX	16
+#define QUEUE_MAX	64
+#define TICK_NS		NS_PER_S
+#define LIVE_BLOCK	(16u << 10)
 
-#define TYPE_JSON	 "application/json"
-#define TYPE_TEXT	 "text/plain; version=0.0.4; charset=utf-8"
-#define TYPE_OPENMETRICS "application/openmetrics-text; version=1.0.0; charset=utf-8"
+/* A call and where it stands between libmicrohttpd and a worker. */
+struct job {
+	struct api *api;
+	struct MHD_Connection *conn;
+	struct call call;
+	char *target;
+	struct buf body;
+	bool routed;	 /* the headers were looked at */
+	bool dispatched; /* answered, or a worker will */
+};
 
 struct api {
 	struct api_cfg cfg;
 	struct MHD_Daemon *daemon;
-	int fd; /* until the daemon owns it */
-	uint16_t port;
-	bool loopback;
+	struct listening at; /* fd is the daemon's once it runs */
+	struct api_live *live;
+	pthread_t worker[WORKERS_MAX];
+	uint32_t workers;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct job *queue[QUEUE_MAX]; /* from first on, around */
+	uint32_t first, queued;
+	bool stopping;
 };
 
-/* One request and what is answered to it. */
-struct call {
-	struct api *api;
-	struct MHD_Connection *conn;
-	const char *path;
-	unsigned int status;
-	const char *type;
-	struct buf page;
-};
+/* ---- answers ---- */
 
-/* ---- pages ---- */
-
-static void set_error(struct call *c, unsigned int status, const char *message)
+static ssize_t read_live(void *ctx, uint64_t pos, char *to, size_t size)
 {
-	struct json j = { .out = &c->page };
+	ssize_t n = live_read(ctx, to, size);
 
-	buf_clear(&c->page);
-	c->status = status;
-	c->type = TYPE_JSON;
-	json_open(&j, '{');
-	json_key(&j, "error");
-	json_open(&j, '{');
-	json_key(&j, "status");
-	json_u64(&j, status);
-	json_key(&j, "message");
-	json_str(&j, str_of(message));
-	json_key(&j, "path");
-	json_str(&j, str_of(c->path));
-	json_close(&j, '}');
-	json_close(&j, '}');
-	buf_add_char(&c->page, '\n');
+	return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
 }
 
-static void get_metrics(struct call *c)
+static void free_live(void *ctx)
 {
-	const char *accept = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Accept");
-	bool openmetrics = accept_openmetrics(accept);
-
-	c->type = openmetrics ? TYPE_OPENMETRICS : TYPE_TEXT;
-	page_metrics(&c->page, openmetrics);
+	live_leave(ctx);
 }
 
-static void get_status(struct call *c)
+/* Suspends the follower's connection until there is something to read. */
+static void pause_live(void *ctx)
 {
-	page_status(&c->api->cfg, &c->page);
+	MHD_suspend_connection(ctx);
 }
 
-static void get_live(struct call *c)
+static void resume_live(void *ctx)
 {
-	if (!page_health(&c->api->cfg, API_LIVE, &c->page))
-		c->status = MHD_HTTP_SERVICE_UNAVAILABLE;
+	MHD_resume_connection(ctx);
 }
 
-static void get_ready(struct call *c)
+static struct MHD_Response *make_response(struct job *job)
 {
-	if (!page_health(&c->api->cfg, API_READY, &c->page))
-		c->status = MHD_HTTP_SERVICE_UNAVAILABLE;
-}
+	struct call *c = &job->call;
+	struct MHD_Response *r;
 
-static void get_recent(struct call *c)
-{
-	const char *arg = MHD_lookup_connection_value(c->conn, MHD_GET_ARGUMENT_KIND, "limit");
-	uint64_t limit = LIMIT_DEFAULT;
-	int err;
-
-	if (arg && (!str_to_u64(str_of(arg), &limit) || !limit || limit > LIMIT_MAX)) {
-		set_error(c, MHD_HTTP_BAD_REQUEST, "limit must be a number from 1 to 1000");
-		return;
+	if (c->follow) {
+		live_attach(c->follow, pause_live, resume_live, job->conn);
+		r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, LIVE_BLOCK, read_live,
+						      c->follow, free_live);
+		if (r)
+			c->follow = NULL;
+		return r;
 	}
-	if (!c->api->cfg.recent) {
-		set_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "no traces are kept here");
-		return;
-	}
-	err = c->api->cfg.recent(c->api->cfg.ctx, (uint32_t)limit, &c->page);
-	if (err == -ENOBUFS)
-		set_error(c, MHD_HTTP_INTERNAL_SERVER_ERROR,
-			  "that is more than one answer holds; ask for fewer traces");
-	else if (err)
-		set_error(c, MHD_HTTP_INTERNAL_SERVER_ERROR, strerror(-err));
-}
-
-static const struct {
-	const char *path;
-	void (*get)(struct call *c);
-} routes[] = {
-	{ "/metrics", get_metrics },	  { "/status", get_status },
-	{ "/health/live", get_live },	  { "/health/ready", get_ready },
-	{ "/traces/recent", get_recent },
-};
-
-static void route(struct call *c, const char *method)
-{
-	const char *host = MHD_lookup_connection_value(c->conn, MHD_HEADER_KIND, "Host");
-	size_t i = 0;
-
-	if (c->api->loopback && !host_is_local(host)) {
-		set_error(c, MHD_HTTP_FORBIDDEN,
-			  "this server listens on a loopback address; call it by localhost or by "
-			  "an address");
-		return;
-	}
-	while (i < ARRAY_LEN(routes) && strcmp(routes[i].path, c->path))
-		i++;
-	if (i == ARRAY_LEN(routes))
-		set_error(c, MHD_HTTP_NOT_FOUND,
-			  "there is /metrics, /status, /health/live, /health/ready and "
-			  "/traces/recent");
-	else if (strcmp(method, "GET") && strcmp(method, "HEAD"))
-		set_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD are allowed");
-	else
-		routes[i].get(c);
 	if (c->page.failed)
-		set_error(c, MHD_HTTP_INTERNAL_SERVER_ERROR, "no room for the answer");
+		return NULL;
+	r = MHD_create_response_from_buffer(c->page.len, c->page.p, MHD_RESPMEM_MUST_FREE);
+	if (r)
+		c->page = (struct buf){ 0 };
+	return r;
+}
+
+static enum MHD_Result send_answer(struct job *job)
+{
+	struct call *c = &job->call;
+	struct MHD_Response *r = make_response(job);
+	enum MHD_Result sent;
+
+	if (!r)
+		return MHD_NO;
+	MHD_add_response_header(r, "Content-Type", c->type);
+	MHD_add_response_header(r, "Cache-Control", "no-store");
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	if (c->allow)
+		MHD_add_response_header(r, "Allow", c->allow);
+	if (c->status == MHD_HTTP_SERVICE_UNAVAILABLE)
+		MHD_add_response_header(r, "Retry-After", "1");
+	sent = MHD_queue_response(job->conn, c->status, r);
+	MHD_destroy_response(r);
+	return sent;
+}
+
+/* ---- workers ---- */
+
+static struct job *take_job(struct api *a)
+{
+	struct timespec until;
+	struct job *job = NULL;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec++;
+	if (!a->queued && !a->stopping)
+		pthread_cond_timedwait(&a->wake, &a->lock, &until);
+	if (a->queued) {
+		job = a->queue[a->first];
+		a->first = (a->first + 1) % QUEUE_MAX;
+		a->queued--;
+	}
+	return job;
+}
+
+static void *run_worker(void *arg)
+{
+	struct api *a = arg;
+	bool stopping = false;
+
+	while (!stopping) {
+		struct job *job;
+		bool refuse;
+
+		pthread_mutex_lock(&a->lock);
+		job = take_job(a);
+		refuse = a->stopping;
+		stopping = a->stopping && !a->queued;
+		pthread_mutex_unlock(&a->lock);
+		if (job) {
+			if (refuse)
+				call_error(&job->call, 503, "the server is ending");
+			else
+				call_answer(&job->call);
+			MHD_resume_connection(job->conn);
+		}
+		live_tick(a->live, clock_mono_ns());
+	}
+	return NULL;
+}
+
+/* The connection is suspended before a worker can resume it. */
+static bool give_to_worker(struct job *job)
+{
+	struct api *a = job->api;
+	bool given;
+
+	pthread_mutex_lock(&a->lock);
+	given = !a->stopping && a->queued < QUEUE_MAX;
+	if (given) {
+		MHD_suspend_connection(job->conn);
+		a->queue[(a->first + a->queued++) % QUEUE_MAX] = job;
+		pthread_cond_signal(&a->wake);
+	}
+	pthread_mutex_unlock(&a->lock);
+	return given;
+}
+
+static int start_workers(struct api *a)
+{
+	uint32_t want = a->cfg.workers ? MIN(a->cfg.workers, WORKERS_MAX) : WORKERS_DEFAULT;
+	int err = 0;
+
+	while (!err && a->workers < want) {
+		err = pthread_create(&a->worker[a->workers], NULL, run_worker, a);
+		a->workers += !err;
+	}
+	return -err;
+}
+
+static void stop_workers(struct api *a)
+{
+	pthread_mutex_lock(&a->lock);
+	a->stopping = true;
+	pthread_cond_broadcast(&a->wake);
+	pthread_mutex_unlock(&a->lock);
+	while (a->workers)
+		pthread_join(a->worker[--a->workers], NULL);
 }
 
 /* ---- requests ---- */
 
-static enum MHD_Result send_page(struct call *c)
+/* libmicrohttpd decodes a path as a whole; what is asked for is taken before. */
+static void *on_target(void *ctx, const char *target, struct MHD_Connection *conn)
 {
-	struct MHD_Response *r;
-	enum MHD_Result sent = MHD_NO;
+	struct job *job = calloc(1, sizeof(*job));
 
-	if (c->page.failed)
-		goto out;
-	r = MHD_create_response_from_buffer(c->page.len, c->page.p, MHD_RESPMEM_MUST_FREE);
-	if (!r)
-		goto out;
-	c->page = (struct buf){ 0 };
-	MHD_add_response_header(r, "Content-Type", c->type);
-	MHD_add_response_header(r, "Cache-Control", "no-store");
-	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-	if (c->status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(r, "Allow", "GET, HEAD");
-	sent = MHD_queue_response(c->conn, c->status, r);
-	MHD_destroy_response(r);
-out:
-	buf_fini(&c->page);
-	return sent;
+	if (!job)
+		return NULL;
+	job->api = ctx;
+	job->conn = conn;
+	job->target = strdup(target);
+	if (!job->target || !call_init(&job->call, &job->api->cfg)) {
+		free(job->target);
+		free(job);
+		return NULL;
+	}
+	job->call.live = job->api->live;
+	job->call.loopback = job->api->at.loopback;
+	return job;
 }
 
-/* Bodies are never read: the answer is queued when the headers are there. */
+static struct str header(struct job *job, const char *name)
+{
+	return str_of(MHD_lookup_connection_value(job->conn, MHD_HEADER_KIND, name));
+}
+
+static void read_headers(struct job *job, const char *method)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(job->conn, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr *peer = info ? info->client_addr : NULL;
+	struct request *r = &job->call.req;
+
+	*r = (struct request){
+		.method = str_of(method),
+		.target = str_of(job->target),
+		.accept = header(job, "Accept"),
+		.host = header(job, "Host"),
+		.origin = header(job, "Origin"),
+		.tenant = header(job, "X-Scope-OrgID"),
+		.body_type = header(job, "Content-Type"),
+	};
+	if (peer && peer->sa_family == AF_INET)
+		inet_ntop(AF_INET, &((const struct sockaddr_in *)peer)->sin_addr, r->peer,
+			  sizeof(r->peer));
+	else if (peer && peer->sa_family == AF_INET6)
+		inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)peer)->sin6_addr, r->peer,
+			  sizeof(r->peer));
+}
+
+/* A body that is not wanted, or is too long by its own account, is refused before it comes. */
+static bool begin_call(struct job *job, const char *method)
+{
+	struct str length;
+	uint64_t len = 0;
+
+	read_headers(job, method);
+	if (!call_route(&job->call))
+		return false;
+	length = header(job, "Content-Length");
+	if (length.len && str_to_u64(length, &len) && len > job->call.end->body_max) {
+		call_error(&job->call, 413, "a body of %llu bytes is too much",
+			   (unsigned long long)len);
+		return false;
+	}
+	job->body.cap = job->call.end->body_max + 1;
+	return true;
+}
+
+static enum MHD_Result dispatch(struct job *job)
+{
+	job->dispatched = true;
+	job->call.req.body = buf_str(&job->body);
+	if (!job->call.end->slow) {
+		call_answer(&job->call);
+		return send_answer(job);
+	}
+	if (give_to_worker(job))
+		return MHD_YES;
+	call_error(&job->call, 503, "too many questions at once; try again");
+	return send_answer(job);
+}
+
 static enum MHD_Result on_request(void *ctx, struct MHD_Connection *conn, const char *path,
 				  const char *method, const char *version, const char *body,
 				  size_t *body_len, void **req)
 {
-	struct call c = { .api = ctx,
-			  .conn = conn,
-			  .path = path,
-			  .status = MHD_HTTP_OK,
-			  .type = TYPE_JSON,
-			  .page = { .cap = PAGE_BYTES_MAX } };
+	struct job *job = *req;
 
-	route(&c, method);
-	return send_page(&c);
+	if (!job)
+		return MHD_NO;
+	if (!job->routed) {
+		job->routed = true;
+		return begin_call(job, method) ? MHD_YES : send_answer(job);
+	}
+	if (*body_len) {
+		/* past the cap the rest is read and forgotten: the answer comes at its end */
+		if (buf_add(&job->body, body, *body_len))
+			buf_add(&job->body, body, job->body.cap - job->body.len);
+		*body_len = 0;
+		return MHD_YES;
+	}
+	return job->dispatched ? send_answer(job) : dispatch(job);
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *conn, void **req,
+			 enum MHD_RequestTerminationCode why)
+{
+	struct job *job = *req;
+
+	if (!job)
+		return;
+	live_leave(job->call.follow);
+	call_fini(&job->call);
+	buf_fini(&job->body);
+	free(job->target);
+	free(job);
+	*req = NULL;
 }
 
 static void on_log(void *ctx, const char *fmt, va_list ap)
@@ -201,124 +334,63 @@ static void on_log(void *ctx, const char *fmt, va_list ap)
 	log_debug("api: %s", line);
 }
 
-bool host_is_local(const char *host)
-{
-	static const struct str name = { "localhost", 9 };
-	struct str s = str_of(host);
-	ptrdiff_t colon;
-
-	if (!s.len || s.p[0] == '[')
-		return true;
-	colon = str_find(s, ':');
-	if (colon >= 0)
-		s.len = (size_t)colon;
-	if (strspn(s.p, "0123456789.") >= s.len)
-		return true;
-	if (s.len < name.len || !str_eq_nocase(str_from(s, s.len - name.len), name))
-		return false;
-	return s.len == name.len || s.p[s.len - name.len - 1] == '.';
-}
-
-/* ---- listening ---- */
-
-union address {
-	struct sockaddr any;
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-};
-
-/* "ADDR:PORT" or "[ADDR]:PORT"; no name server is asked. */
-static int parse_listen(const char *listen, union address *ret)
-{
-	const char *colon = strrchr(listen, ':');
-	union address a = { 0 };
-	char host[INET6_ADDRSTRLEN];
-	size_t len = colon ? (size_t)(colon - listen) : 0;
-	bool v6 = len >= 2 && listen[0] == '[' && listen[len - 1] == ']';
-	uint64_t port;
-
-	if (!colon || !str_to_u64(str_of(colon + 1), &port) || port > UINT16_MAX)
-		return -EINVAL;
-	len -= v6 ? 2 : 0;
-	if (len >= sizeof(host))
-		return -EINVAL;
-	snprintf(host, sizeof(host), "%.*s", (int)len, listen + v6);
-	if (v6) {
-		a.v6.sin6_family = AF_INET6;
-		a.v6.sin6_port = htons((uint16_t)port);
-		if (inet_pton(AF_INET6, host, &a.v6.sin6_addr) != 1)
-			return -EINVAL;
-	} else {
-		a.v4.sin_family = AF_INET;
-		a.v4.sin_port = htons((uint16_t)port);
-		if (inet_pton(AF_INET, strcasecmp(host, "localhost") ? host : "127.0.0.1",
-			      &a.v4.sin_addr) != 1)
-			return -EINVAL;
-	}
-	*ret = a;
-	return 0;
-}
-
-static bool is_loopback(const union address *a)
-{
-	if (a->any.sa_family == AF_INET)
-		return ntohl(a->v4.sin_addr.s_addr) >> 24 == 127;
-	return IN6_IS_ADDR_LOOPBACK(&a->v6.sin6_addr);
-}
-
-static int open_socket(struct api *a, union address *addr)
-{
-	socklen_t len = sizeof(*addr);
-	int on = 1;
-
-	a->loopback = is_loopback(addr);
-	a->fd = socket(addr->any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (a->fd < 0 || setsockopt(a->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) ||
-	    bind(a->fd, &addr->any,
-		 addr->any.sa_family == AF_INET ? sizeof(addr->v4) : sizeof(addr->v6)) ||
-	    listen(a->fd, BACKLOG) || getsockname(a->fd, &addr->any, &len))
-		return -errno;
-	a->port = ntohs(addr->any.sa_family == AF_INET ? addr->v4.sin_port : addr->v6.sin6_port);
-	return 0;
-}
+/* ---- the server ---- */
 
 static int start_daemon(struct api *a)
 {
+	a->daemon = MHD_start_daemon(
+		MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG |
+			MHD_ALLOW_SUSPEND_RESUME,
+		0, NULL, NULL, on_request, a, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+		MHD_OPTION_URI_LOG_CALLBACK, on_target, a, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, NULL, MHD_OPTION_LISTEN_SOCKET, a->at.fd, MHD_OPTION_CONNECTION_LIMIT,
+		CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
+		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+		MHD_OPTION_END);
+	if (!a->daemon)
+		return -ENOMEM;
+	a->at.fd = -1;
+	return 0;
+}
+
+static int start(struct api *a)
+{
 	sigset_t all, was;
+	int err;
 
 	/* Signals are for the thread that runs the program. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &was);
-	a->daemon =
-		MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG, 0,
-				 NULL, NULL, on_request, a, MHD_OPTION_EXTERNAL_LOGGER, on_log,
-				 NULL, MHD_OPTION_LISTEN_SOCKET, a->fd, MHD_OPTION_CONNECTION_LIMIT,
-				 CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				 (size_t)REQUEST_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
-				 MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+	err = start_workers(a);
+	if (!err)
+		err = start_daemon(a);
 	pthread_sigmask(SIG_SETMASK, &was, NULL);
-	if (!a->daemon)
-		return -ENOMEM;
-	a->fd = -1;
-	return 0;
+	return err;
 }
 
 int api_new(const struct api_cfg *cfg, struct api **ret_api)
 {
-	union address addr;
+	pthread_condattr_t attr;
+	struct listening at;
 	struct api *a;
-	int err = parse_listen(cfg->listen ? cfg->listen : API_LISTEN_DEFAULT, &addr);
+	int err = listen_open(cfg->listen ? cfg->listen : API_LISTEN_DEFAULT, &at);
 
 	if (err)
 		return err;
 	a = calloc(1, sizeof(*a));
-	if (!a)
+	if (!a) {
+		close(at.fd);
 		return -ENOMEM;
+	}
 	a->cfg = *cfg;
-	a->fd = -1;
-	err = open_socket(a, &addr);
-	if (!err)
-		err = start_daemon(a);
+	a->at = at;
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&a->wake, &attr);
+	pthread_condattr_destroy(&attr);
+	a->live = live_new();
+	err = a->live ? start(a) : -ENOMEM;
 	if (err) {
 		api_free(a);
 		return err;
@@ -329,16 +401,27 @@ int api_new(const struct api_cfg *cfg, struct api **ret_api)
 
 uint16_t api_port(const struct api *a)
 {
-	return a->port;
+	return a->at.port;
 }
 
+void api_live_push(struct api *a, const struct span *s)
+{
+	live_push(a->live, s);
+}
+
+/* Suspended connections must be resumed before the daemon is stopped. */
 void api_free(struct api *a)
 {
 	if (!a)
 		return;
+	stop_workers(a);
+	live_stop(a->live);
 	if (a->daemon)
 		MHD_stop_daemon(a->daemon);
-	if (a->fd >= 0)
-		close(a->fd);
+	if (a->at.fd >= 0)
+		close(a->at.fd);
+	live_free(a->live);
+	pthread_cond_destroy(&a->wake);
+	pthread_mutex_destroy(&a->lock);
 	free(a);
 }

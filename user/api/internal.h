@@ -32,9 +32,17 @@ void page_status(const struct api_cfg *cfg, struct buf *out);
 /* Returns whether all parts are ok. */
 bool page_health(const struct api_cfg *cfg, enum api_health kind, struct buf *out);
 
-/* Whether an Accept header (NULL: none) prefers OpenMetrics to the text format. */
-bool accept_openmetrics(const char *accept);
-/* Whether a Host header (NULL: none) names this machine or is an address. */
-bool host_is_local(const char *host);
+/* Whether an Accept header (empty: none) prefers OpenMetrics to the text format. */
+bool accept_openmetrics(struct str accept);
+/* Whether a Host header (empty: none) names this machine or is an address. */
+bool host_is_local(struct str host);
+
+/* A socket that listens: "ADDR:PORT" or "[ADDR]:PORT"; no name server is asked. */
+struct listening {
+	int fd;
+	uint16_t port;
+	bool loopback;
+};
+int listen_open(const char *listen_at, struct listening *ret);
 
 #endif

@@ -170,9 +170,8 @@ static double weight_of(struct str element)
 	return 1;
 }
 
-bool accept_openmetrics(const char *accept)
+bool accept_openmetrics(struct str left)
 {
-	struct str left = str_of(accept);
 	double open = 0, text = 0;
 
 	while (left.len) {

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Traces in the JSON that other tools read; private to the room. Pure: no call, no store. */
+#ifndef API_SHAPE_H
+#define API_SHAPE_H
+
+#include "api/search.h"
+#include "core/json.h"
+#include "trace/trace.h"
+
+/* One of "internal", "server", "client", "producer", "consumer"; "" for SPAN_UNSPECIFIED. */
+const char *kind_name(enum span_kind kind);
+/* The kind of such a name in either case; false when there is none. */
+bool kind_parse(struct str name, enum span_kind *ret);
+
+/* Jaeger's classic model: one trace with its processes; times in microseconds. */
+void jaeger_trace(struct json *j, const struct trace *t, struct arena *mem);
+/* One row of /api/v3/trace-summaries. */
+void jaeger_summary(struct json *j, const struct search_trace *t);
+
+/* Tempo's: an OTLP trace in the JSON of its protobuf, ids in base64, enums by name. key: "batches"
+ * (v1) or "resourceSpans" (v2). */
+void tempo_trace(struct json *j, const char *key, const struct trace *t);
+/* An AnyValue, and a list of {key, value}. */
+void tempo_value(struct json *j, const struct value *v);
+
+/* Nested values as compact JSON text, for models that have only scalars. */
+struct str value_as_json(const struct value *v, struct arena *mem);
+
+#endif
