@@ -118,7 +118,7 @@ LINK_proto := proto span stream ring core
 LINK_redact := redact span core
 LINK_trace := trace span core
 LINK_store := store trace span core
-LINK_receive := receive span core
+LINK_receive := receive export span core
 LINK_export := export span core
 LINK_discover := discover ring core
 LINK_probe := probe ring core
@@ -178,6 +178,13 @@ $(B)/tests/load: tests/bench/load.c
 	$(call say,CC,$@)
 	$(Q)$(CC) $(UCFLAGS) -o $@ $<
 
+$(B)/tests/bench_otlp: tests/bench/otlp.c $(LINK_receive:%=$(B)/lib/%.a)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(UCFLAGS) -Itests -MMD -MP -o $@ $< -Wl,--start-group $(LINK_receive:%=$(B)/lib/%.a) -Wl,--end-group $(LDLIBS)
+
+bench-otlp: $(B)/tests/bench_otlp ## what reading OTLP costs
+	$(Q)$<
 bench: all $(B)/tests/load ## what tracing costs on this machine (root); BENCH='--rounds 3 --only nginx'
 	$(Q)tests/bench/bench.py $(BENCH)
 bench-vm: all $(B)/tests/load ## the same in instructions, in guests; KERNELS='bookworm trixie'
@@ -195,4 +202,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-vm demo clean help
+.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-otlp bench-vm demo clean help
