@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The thread of low priority: merges small blocks, lets old partitions go. */
+#include "store/engine.h"
+
+#include "core/clock.h"
+#include "core/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define CARE_EVERY_NS (250 * NS_PER_MS)
+#define NICE	      10
+
+static bool stopping(struct engine *e)
+{
+	return __atomic_load_n(&e->stop, __ATOMIC_RELAXED);
+}
+
+/* A partition that is written no more: everything merged, its log moved into it. */
+static void settle(struct engine *e, struct part *p)
+{
+	int err;
+
+	do
+		err = part_compact(p, true);
+	while (err == 1 && !stopping(e));
+	if (err)
+		return; /* a full disk, say: later again */
+	part_checkpoint(p, true);
+	pthread_mutex_lock(&p->write_lock);
+	conn_close(p->writer);
+	p->writer = NULL;
+	pthread_mutex_unlock(&p->write_lock);
+	p->settled = true;
+}
+
+static void compact(struct engine *e, struct part **parts, size_t cnt)
+{
+	for (size_t i = 0; i < cnt && !stopping(e); i++) {
+		struct part *p = parts[i];
+
+		if (!p->seq || p->settled || part_is_aside(p))
+			continue;
+		if (i) {
+			settle(e, p);
+			continue;
+		}
+		while (!stopping(e) && part_compact(p, false) == 1)
+			part_checkpoint(p, false);
+	}
+}
+
+static bool is_too_old(struct engine *e, const struct part *p)
+{
+	uint64_t end = __atomic_load_n(&p->end_ns, __ATOMIC_RELAXED), now = engine_now(e);
+
+	return e->cfg.retention_ns && now > end && now - end > e->cfg.retention_ns;
+}
+
+/* What outlives it is written first; without that it stays. */
+static bool let_go(struct engine *e, struct part *p)
+{
+	int err = part_is_aside(p) ? 0 : part_save(p);
+
+	if (err) {
+		log_warn("store: %s should go, but what is to be kept of it cannot be written: %s",
+			 p->path, strerror(-err));
+		return false;
+	}
+	log_debug("store: %s goes: past what is to be kept", p->path);
+	engine_drop_part(e, p);
+	return true;
+}
+
+/* parts: newest first, store.db last. The first is being written and stays. */
+static void retain(struct engine *e, struct part **parts, size_t cnt)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < cnt; i++)
+		bytes += part_bytes(parts[i]);
+	for (size_t i = cnt; i-- > 1 && !stopping(e);) {
+		struct part *p = parts[i];
+		uint64_t size;
+
+		if (!p->seq)
+			continue;
+		if (!is_too_old(e, p) && !(e->cfg.max_bytes && bytes > e->cfg.max_bytes))
+			break;
+		size = part_bytes(p);
+		if (!let_go(e, p))
+			break;
+		bytes -= size;
+	}
+}
+
+void *care_main(void *engine)
+{
+	struct engine *e = engine;
+	struct part **parts;
+	struct timespec t;
+	uint64_t until;
+	size_t cnt;
+
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+	while (!stopping(e)) {
+		if (!engine_parts(e, &parts, &cnt)) {
+			retain(e, parts, cnt);
+			compact(e, parts, cnt);
+			engine_parts_put(parts, cnt);
+		}
+		until = clock_mono_ns() + CARE_EVERY_NS;
+		t = (struct timespec){ (time_t)(until / NS_PER_S), (long)(until % NS_PER_S) };
+		pthread_mutex_lock(&e->lock);
+		if (!e->stop)
+			pthread_cond_timedwait(&e->care_wake, &e->lock, &t);
+		pthread_mutex_unlock(&e->lock);
+	}
+	return NULL;
+}
+
+/* ---- starting and stopping ----------------------------------------------------------------- */
+
+static double read_bad(void *ctx)
+{
+	return (double)__atomic_load_n(&((struct engine *)ctx)->bad_blocks, __ATOMIC_RELAXED);
+}
+
+static double read_queued(void *ctx)
+{
+	struct engine *e = ctx;
+	size_t bytes;
+
+	pthread_mutex_lock(&e->lock);
+	bytes = engine_queued(e);
+	pthread_mutex_unlock(&e->lock);
+	return (double)bytes;
+}
+
+static double read_bytes(void *ctx)
+{
+	struct part **parts;
+	size_t cnt;
+	uint64_t bytes = 0;
+
+	if (engine_parts(ctx, &parts, &cnt))
+		return 0;
+	for (size_t i = 0; i < cnt; i++)
+		bytes += part_bytes(parts[i]);
+	engine_parts_put(parts, cnt);
+	return (double)bytes;
+}
+
+static void register_figures(struct engine *e)
+{
+	const struct gauge figures[] = {
+		{ "store_bad_blocks_total", "corrupted blocks that were found and skipped",
+		  "counter", read_bad, e },
+		{ "store_queue_bytes", "memory of spans that are not durable yet", "gauge",
+		  read_queued, e },
+		{ "store_bytes", "files of the store", "gauge", read_bytes, e },
+	};
+
+	_Static_assert(ARRAY_LEN(figures) == ARRAY_LEN(e->gauges), "one gauge each");
+	for (size_t i = 0; i < ARRAY_LEN(figures); i++) {
+		e->gauges[i] = figures[i];
+		gauges_register(&e->gauges[i]);
+	}
+	e->books = (struct books){
+		.stage = "store",
+		.unit = "span",
+		.reason = { [DROP_QUEUE_FULL] = "queue_full",
+			    [DROP_DISK_FULL] = "disk_full",
+			    [DROP_TOO_LARGE] = "too_large",
+			    [DROP_IO_ERROR] = "io_error",
+			    [DROP_NO_MEMORY] = "no_memory" },
+	};
+	books_register(&e->books);
+}
+
+int engine_start(struct engine *e)
+{
+	register_figures(e);
+	e->commit_runs = !pthread_create(&e->commit_thread, NULL, commit_main, e);
+	e->care_runs = !pthread_create(&e->care_thread, NULL, care_main, e);
+	return e->commit_runs && e->care_runs ? 0 : -EAGAIN;
+}
+
+void engine_stop(struct engine *e)
+{
+	pthread_mutex_lock(&e->lock);
+	__atomic_store_n(&e->stop, true, __ATOMIC_RELAXED);
+	pthread_cond_signal(&e->commit_wake);
+	pthread_cond_signal(&e->care_wake);
+	pthread_mutex_unlock(&e->lock);
+	if (e->commit_runs)
+		pthread_join(e->commit_thread, NULL);
+	if (e->care_runs)
+		pthread_join(e->care_thread, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(e->gauges); i++)
+		gauges_unregister(&e->gauges[i]);
+	books_unregister(&e->books);
+}

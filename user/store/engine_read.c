@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading: traces by id, scans, values. Filters say which blocks; each is opened once. */
+#include "store/engine.h"
+
+#include "core/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+static bool touches(const struct block_row *row, struct time_range r)
+{
+	return row->start_max_ns >= r.from_ns && (!r.to_ns || row->start_min_ns < r.to_ns);
+}
+
+int view_each(struct view *v, struct time_range r,
+	      int (*visit)(void *ctx, struct view *v, const struct block_row *row), void *ctx)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < v->list->cnt && !err; i++) {
+		const struct block_row *row = &v->list->row[i];
+
+		if (!touches(row, r) || part_is_bad(v->part, row->id))
+			continue;
+		err = visit(ctx, v, row);
+		if (err == -EBADMSG || err == -EIO) {
+			part_note_bad(v->part, row->id, err);
+			err = 0;
+		}
+	}
+	return err;
+}
+
+int engine_each(struct engine *e, struct time_range r,
+		int (*visit)(void *ctx, struct view *v, const struct block_row *row), void *ctx)
+{
+	struct part **parts;
+	struct view v;
+	size_t cnt;
+	int err = engine_parts(e, &parts, &cnt);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < cnt && !err; i++) {
+		if (part_is_aside(parts[i]))
+			continue;
+		err = view_open(parts[i], &v);
+		if (err == -EBADMSG || err == -EIO || err == -ENOENT) {
+			part_set_aside(parts[i], err);
+			err = 0;
+			continue;
+		}
+		if (err)
+			break;
+		err = view_each(&v, r, visit, ctx);
+		view_close(&v);
+	}
+	engine_parts_put(parts, cnt);
+	return err;
+}
+
+static int may_match(struct view *v, const struct block_row *row, const struct cond *c,
+		     bool *ret_may)
+{
+	struct block_index x = {
+		.spans = row->spans,
+		.traces = row->traces,
+		.errors = row->errors,
+		.start_min_ns = row->start_min_ns,
+		.start_max_ns = row->start_max_ns,
+		.duration_max_ns = row->duration_max_ns,
+	};
+	struct filter *f;
+	int err;
+
+	*ret_may = true;
+	if (!c)
+		return 0;
+	err = view_filter(v, row, &f);
+	if (err)
+		return err;
+	*ret_may = block_may_match(&x, (struct str){ f->data, f->len }, c);
+	filter_release(f);
+	return 0;
+}
+
+/* ---- traces by id -------------------------------------------------------------------------- */
+
+struct wanted {
+	const struct trace_id *ids;
+	size_t cnt;
+	struct trace_id *some; /* those that a block may have */
+	struct gather *gather;
+	int err;
+};
+
+static bool gather_span(void *ctx, const struct span *s)
+{
+	struct wanted *w = ctx;
+
+	w->err = gather_add(w->gather, s);
+	return !w->err;
+}
+
+static int gather_block(void *ctx, struct view *v, const struct block_row *row)
+{
+	struct wanted *w = ctx;
+	struct filter *f;
+	struct body b;
+	size_t cnt = 0;
+	int err = view_filter(v, row, &f);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < w->cnt; i++)
+		if (block_may_have_trace((struct str){ f->data, f->len }, &w->ids[i]))
+			w->some[cnt++] = w->ids[i];
+	filter_release(f);
+	if (!cnt)
+		return 0;
+	err = view_body(v, row, &b);
+	if (err)
+		return err;
+	err = block_traces(b.block, w->some, cnt, gather_span, w);
+	body_close(&b);
+	return w->err ? w->err : MIN(err, 0);
+}
+
+int engine_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct trace_sink out)
+{
+	struct wanted w = { .ids = ids, .cnt = cnt };
+	int err = -ENOMEM;
+
+	w.some = malloc(cnt * sizeof(*ids));
+	w.gather = gather_new(ids, cnt);
+	if (w.some && w.gather)
+		err = engine_each((struct engine *)s, (struct time_range){ 0 }, gather_block, &w);
+	if (!err)
+		err = gather_finish(w.gather, out);
+	free(w.some);
+	gather_free(w.gather);
+	return err;
+}
+
+/* ---- scans --------------------------------------------------------------------------------- */
+
+struct scanning {
+	const struct scan *q;
+	bool (*visit)(void *ctx, const struct span *sp);
+	void *ctx;
+};
+
+static int scan_block(void *ctx, struct view *v, const struct block_row *row)
+{
+	struct scanning *s = ctx;
+	struct body b;
+	bool may;
+	int err;
+
+	if (s->q->deadline_ns && clock_mono_ns() >= s->q->deadline_ns)
+		return -ETIMEDOUT;
+	err = may_match(v, row, s->q->where, &may);
+	if (err || !may)
+		return err;
+	err = view_body(v, row, &b);
+	if (err)
+		return err;
+	err = block_scan(b.block, s->q, s->visit, s->ctx);
+	body_close(&b);
+	return err;
+}
+
+int engine_scan(struct store *s, const struct scan *q,
+		bool (*visit)(void *ctx, const struct span *sp), void *ctx)
+{
+	struct scanning scanning = { q, visit, ctx };
+
+	return MIN(engine_each((struct engine *)s, q->range, scan_block, &scanning), 0);
+}
+
+/* ---- values -------------------------------------------------------------------------------- */
+
+struct seen {
+	UT_hash_handle hh;
+	size_t len;
+	char key[];
+};
+
+struct valuing {
+	const struct field *f;
+	const struct cond *where;
+	struct cond exists;
+	struct time_range range;
+	uint32_t left;
+	struct seen *seen;
+	int err;
+	void (*visit)(void *ctx, const struct value *v);
+	void *ctx;
+};
+
+/* Scalars as bytes, equal for equal values. False for lists: they are no values to choose from. */
+static bool key_of(const struct value *v, struct buf *key)
+{
+	char type = (char)v->type;
+
+	buf_clear(key);
+	buf_add(key, &type, 1);
+	switch (v->type) {
+	case VALUE_STR:
+	case VALUE_BYTES: buf_add_str(key, v->str); break;
+	case VALUE_BOOL: buf_add(key, &v->b, sizeof(v->b)); break;
+	case VALUE_INT: buf_add(key, &v->i, sizeof(v->i)); break;
+	case VALUE_DOUBLE: buf_add(key, &v->d, sizeof(v->d)); break;
+	default: return false;
+	}
+	return !key->failed;
+}
+
+static bool note_value(void *ctx, const struct value *v)
+{
+	struct valuing *s = ctx;
+	struct buf key = { 0 };
+	struct seen *row;
+	bool more = true;
+
+	if (!key_of(v, &key)) {
+		s->err = key.failed ? -ENOMEM : 0;
+		goto out;
+	}
+	HASH_FIND(hh, s->seen, key.p, key.len, row);
+	if (row)
+		goto out;
+	row = malloc(sizeof(*row) + key.len);
+	if (!row) {
+		s->err = -ENOMEM;
+		goto out;
+	}
+	row->len = key.len;
+	memcpy(row->key, key.p, key.len);
+	HASH_ADD_KEYPTR(hh, s->seen, row->key, row->len, row);
+	if (!row->hh.tbl) {
+		free(row);
+		s->err = -ENOMEM;
+		goto out;
+	}
+	s->visit(s->ctx, v);
+	more = --s->left > 0;
+out:
+	buf_fini(&key);
+	return more && !s->err;
+}
+
+static int value_block(void *ctx, struct view *v, const struct block_row *row)
+{
+	struct valuing *s = ctx;
+	struct body b;
+	bool may;
+	int err = may_match(v, row, s->where, &may);
+
+	if (!err && may)
+		err = may_match(v, row, &s->exists, &may);
+	if (err || !may)
+		return err;
+	err = view_body(v, row, &b);
+	if (err)
+		return err;
+	err = block_values(b.block, s->f, s->where, s->range, note_value, s);
+	body_close(&b);
+	return s->err ? s->err : err ? err : !s->left;
+}
+
+int engine_values(struct store *st, const struct field *f, const struct cond *where,
+		  struct time_range r, uint32_t limit,
+		  void (*visit)(void *ctx, const struct value *v), void *ctx)
+{
+	struct valuing s = {
+		.f = f,
+		.where = where,
+		.exists = { .op = COND_CMP, .field = *f, .cmp = CMP_EXISTS },
+		.range = r,
+		.left = limit,
+		.visit = visit,
+		.ctx = ctx,
+	};
+	struct seen *row, *next;
+	int err = engine_each((struct engine *)st, r, value_block, &s);
+
+	HASH_ITER (hh, s.seen, row, next) {
+		HASH_DEL(s.seen, row);
+		free(row);
+	}
+	return MIN(err, 0);
+}
