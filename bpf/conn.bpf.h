@@ -252,6 +252,12 @@ static __always_inline void conn_clear_pending(struct conn_state *c)
 	}
 }
 
+/* DATA_F_OTHER if no record has told of that direction's end. */
+static __always_inline __u8 conn_untold(const struct conn_state *c, __u8 dir)
+{
+	return c->told[dir] == c->pos[dir] ? 0 : DATA_F_OTHER;
+}
+
 /* A data record's fixed part, all but cap and the payload. */
 static __always_inline void data_fill(struct event_data *e, struct conn_state *c, __u8 dir,
 				      __u8 flags, __u64 pos, __u32 len, __u32 cap, __u64 now,
@@ -265,7 +271,7 @@ static __always_inline void data_fill(struct event_data *e, struct conn_state *c
 	e->len = len;
 	e->cap = cap;
 	e->dir = dir;
-	e->flags = flags;
+	e->flags = flags | conn_untold(c, !dir);
 	__builtin_memset(e->pad, 0, sizeof(e->pad));
 	thread_evidence(&e->thread, t);
 	c->told[!dir] = c->pos[!dir];
@@ -289,7 +295,7 @@ static __noinline int conn_flush(struct conn_state *c)
 		return 0;
 	}
 	len = c->pos[dir] - c->told[dir];
-	if (c->tail_len && c->tail_len <= len && c->tail_len <= TAIL_LEN) {
+	if (c->tail_len && c->tail_len <= TAIL_LEN) {
 		data_fill(e, c, dir, DATA_F_TAIL, c->pos[dir] - c->tail_len, c->tail_len,
 			  c->tail_len, c->last_ns[dir], c->tgid, NULL);
 		__builtin_memcpy(e->payload, c->tail, TAIL_LEN);

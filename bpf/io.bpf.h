@@ -131,6 +131,7 @@ static __always_inline void io_capture(struct conn_state *c, struct scratch *s, 
 	s->io.conn = c->id;
 	s->io.other_pos = c->pos[!dir];
 	s->io.other_ns = c->last_ns[!dir];
+	s->io.flags |= conn_untold(c, !dir);
 	for (int i = 0; i < CAPTURE_MAX / PAYLOAD_MAX; i++) {
 		__u32 n = PAYLOAD_MAX;
 
@@ -140,6 +141,8 @@ static __always_inline void io_capture(struct conn_state *c, struct scratch *s, 
 			n = c->budget;
 		if (!n)
 			break;
+		if (n == c->budget)
+			s->io.flags |= DATA_F_BUDGET;
 		io_emit(slot, skip, n, start + skip);
 		c->budget -= n;
 		skip += n;

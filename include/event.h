@@ -99,10 +99,11 @@ enum data_flags {
 		1 << 0, /* the end of an earlier turn, kept because its middle was not captured */
 	DATA_F_NO_BYTES = 1 << 1, /* counted only: sendfile, splice, zero-copy, io_uring worker */
 	DATA_F_EOF = 1 << 2,	  /* the peer has shut down its side; len is 0 */
-	DATA_F_BUDGET = 1 << 3,	  /* bytes beyond cap were left out by the capture budget */
+	DATA_F_BUDGET = 1 << 3,	  /* the turn's budget ends here: its bytes beyond are left out */
 	DATA_F_DATAGRAM = 1 << 4, /* one datagram */
 	DATA_F_FAULT = 1 << 5,	  /* bytes beyond cap could not be read from the process */
 	DATA_F_RESET = 1 << 6,	  /* the call failed with ECONNRESET or EPIPE; len is 0 */
+	DATA_F_OTHER = 1 << 7,	  /* before other_pos are bytes that were counted only */
 };
 
 /* One or more calls' bytes: [pos, pos + len) of the stream, the first cap of them in payload. */

@@ -4,8 +4,8 @@ import json
 import threading
 import time
 
-from lib import (TELLTALE, Agent, Endpoint, check, check_balance, equal, get, http_conn, load, metrics, redis,
-                 resp, static_nginx, wait_for, Conn)
+from lib import (TELLTALE, Agent, Endpoint, check, check_balance, equal, get, http_conn, load, metrics, nginx, redis,
+                 resp, shared_redis, static_nginx, wait_for, Conn)
 
 
 def spans_of(endpoint, service):
@@ -86,6 +86,38 @@ def case_metrics_balance(env):
     bad = [n for n in m if not n.startswith("telltale_")]
     equal(bad, [], "metrics with another prefix")
     equal(a.finish(), 0, "exit status")
+
+
+def case_bytes_left_out_have_their_reason(env):
+    """sendfile's bytes, those beyond the budget, and both in one turn; the next request tells of them."""
+    headers = "".join(f"add_header X-Long-{i} {'h' * 1500};" for i in range(4))
+    web = nginx(env, server=f"location = /long {{ try_files /big =404; {headers} }}")
+    server = shared_redis(env)
+    a = Agent(env, *[x for p in web.pids + [server.pid] for x in ("--pid", p)])
+
+    def gaps():
+        return {name: int(sum(metrics(a.port)[f"telltale_stream_gap_{name}_bytes_total"].values()))
+                for name in ("counted", "budget", "fault", "lost")}
+    with http_conn(web.port) as c:
+        equal(len(c.get("/big")[2]), 3_000_000, "body")
+        equal(c.get("/missing")[0], 404, "status")
+        wait_for(lambda: gaps()["counted"], "the bytes of sendfile")
+        equal(gaps(), {"counted": 3_000_000, "budget": 0, "fault": 0, "lost": 0}, "bytes left out of /big")
+        equal(len(c.get("/long")[2]), 3_000_000, "body")
+        equal(c.get("/missing")[0], 404, "status")
+        wait_for(lambda: gaps()["budget"], "the bytes beyond the budget")
+        long = gaps()
+        check(long["counted"] == 3_000_000 and 3_002_000 < long["budget"] < 3_003_000 and not long["lost"], f"/long: {long}")
+    with Conn(("127.0.0.1", server.port)) as c:
+        for n in (4000, 4050, 4100, 4200, 100_000):  # what is kept of a turn's end covers up to 128 bytes more
+            equal(c.redis("SET", "key", "v" * n), "+OK", "answer of redis")
+            equal(len(c.redis("GET", "key")), n, "length of the value")
+        equal(c.redis("PING"), "+PONG", "answer of redis")
+        wait_for(lambda: gaps()["budget"] - long["budget"] > 180_000, "the long value's bytes")
+        end = gaps()
+        equal((end["counted"], end["fault"], end["lost"]), (3_000_000, 0, 0), f"other bytes left out: {end}")
+    a.finish()
+    return f"{end}"
 
 
 def case_status_json(env):

@@ -43,9 +43,9 @@ static void give_gap(struct stream *s, struct direction *d, const struct chunk *
 	stream_emit(s, &c);
 }
 
-/* The other side's end, told in passing: bytes there that no record of their own told of. */
+/* A direction's end, told in passing: bytes there that no record of their own told of. */
 static void told_end(struct stream *s, struct entry *e, uint8_t dir, uint64_t end, uint64_t end_ns,
-		     uint32_t tgid)
+		     uint32_t tgid, uint8_t reason)
 {
 	struct direction *d = &e->dir[dir];
 	struct chunk c = { .conn = &e->conn, .dir = dir, .tgid = tgid, .ts_ns = end_ns };
@@ -56,7 +56,7 @@ static void told_end(struct stream *s, struct entry *e, uint8_t dir, uint64_t en
 		d->next = end;
 		d->known = true;
 	} else if (end > d->next) {
-		give_gap(s, d, &c, end, d->gap ? d->gap : GAP_LOST);
+		give_gap(s, d, &c, end, d->gap ? d->gap : reason);
 	}
 }
 
@@ -106,7 +106,8 @@ int bytes_data(struct stream *s, struct entry *e, const struct event_data *rec)
 		.thread = rec->thread,
 	};
 
-	told_end(s, e, !rec->dir, rec->other_pos, rec->other_ns, rec->h.tgid);
+	told_end(s, e, !rec->dir, rec->other_pos, rec->other_ns, rec->h.tgid,
+		 rec->flags & DATA_F_OTHER ? GAP_NO_BYTES : GAP_LOST);
 	if (d->ended)
 		return rec->len ? DROPPED_ENDED : DROPPED_OLD;
 	if (!d->known) {
@@ -140,6 +141,6 @@ void bytes_close(struct stream *s, struct entry *e, const struct event_close *re
 
 	for (uint8_t i = 0; i < 2; i++) {
 		uint8_t dir = first ^ i;
-		told_end(s, e, dir, rec->pos[dir], rec->last_ns[dir], rec->h.tgid);
+		told_end(s, e, dir, rec->pos[dir], rec->last_ns[dir], rec->h.tgid, GAP_LOST);
 	}
 }

@@ -204,6 +204,11 @@ static void the_other_directions_end_is_told_before_the_data(void **state)
 	rec.d.other_ns = 500;
 	push();
 	CAME("GAP:in@204+2/lost ");
+	data(1, DIR_OUT, 82, "")->flags = DATA_F_OTHER;
+	rec.d.other_pos = 216;
+	rec.d.other_ns = 500;
+	push();
+	CAME("GAP:in@206+10/no_bytes ");
 	assert_int_equal(last.ts_ns, 500);
 	assert_int_equal(last.thread.tid, 0);
 }
