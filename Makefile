@@ -185,6 +185,15 @@ $(B)/tests/bench_otlp: tests/bench/otlp.c $(LINK_receive:%=$(B)/lib/%.a)
 
 bench-otlp: $(B)/tests/bench_otlp ## what reading OTLP costs
 	$(Q)$<
+
+$(B)/tests/bench_redact: tests/bench/redact.c $(LINK_redact:%=$(B)/lib/%.a)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(UCFLAGS) -Itests -MMD -MP -o $@ $< -Wl,--start-group $(LINK_redact:%=$(B)/lib/%.a) -Wl,--end-group $(LDLIBS)
+
+bench-redact: $(B)/tests/bench_redact ## what the redaction gate costs a span
+	$(Q)$<
+
 bench: all $(B)/tests/load ## what tracing costs on this machine (root); BENCH='--rounds 3 --only nginx'
 	$(Q)tests/bench/bench.py $(BENCH)
 bench-vm: all $(B)/tests/load ## the same in instructions, in guests; KERNELS='bookworm trixie'
@@ -202,4 +211,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-otlp bench-vm demo clean help
+.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-otlp bench-redact bench-vm demo clean help

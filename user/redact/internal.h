@@ -1,9 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the rules share: SQL's dialects, and a text that is only copied once it differs. */
+/* What the files of this room share. */
 #ifndef REDACT_INTERNAL_H
 #define REDACT_INTERNAL_H
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+
+#include "core/books.h"
+#include "core/buf.h"
 #include "redact/redact.h"
+
+#include <pcre2.h>
+
+/* What one span's masked texts may take; past it they are masked whole. */
+#define SCRATCH_MAX (4u << 20)
+#define MASKED	    STR("REDACTED")
+#define BIT(n)	    (UINT64_C(1) << (n))
 
 enum sql_dialect {
 	SQL_STANDARD = 0,
@@ -22,6 +33,178 @@ struct str redact_sql_dialect(struct arena *mem, struct str text, unsigned int d
 
 /* A server's error message: quoted parts, from the first quote to the last, and numbers. */
 struct str redact_message(struct arena *mem, struct str text);
+
+/* User and password before each host in any text. */
+struct str redact_userinfo(struct arena *mem, struct str text);
+
+/* ---- rules ---- */
+
+/* Their order is the order they are tried in: what holds others comes first. */
+enum builtin {
+	RULE_PRIVATE_KEY,
+	RULE_JWT,
+	RULE_TOKEN,
+	RULE_BEARER,
+	RULE_HEADER,
+	RULE_PASSWORD,
+	RULE_WORDS, /* the rules up to here begin with words: sight.c */
+	RULE_EMAIL = RULE_WORDS,
+	RULE_CARD,
+	RULE_IBAN,
+	RULE_CREDENTIAL, /* by the key alone */
+	RULE_BUILTIN,	 /* the user's come from here on */
+};
+
+struct rule {
+	struct str name;
+	pcre2_code *code; /* NULL: none */
+	uint32_t group;	  /* the part that is what it finds; 0: all */
+	uint32_t min_len; /* shortest text it can match */
+	size_t piece;	  /* bytes looked at in one go: bounds what a slow pattern costs */
+	enum redact_action action;
+	bool compact; /* hashed without spaces and dashes */
+	/* Is it one? May cut its end. NULL: always. */
+	bool (*check)(struct str *found);
+};
+
+#define TRIGGERS (1u << 15)
+
+struct key_entry {
+	struct str key;
+	enum redact_action action;
+	bool is_glob;
+};
+
+struct key_list {
+	struct key_entry *item;
+	size_t cnt;
+};
+
+struct redact_rules {
+	uint32_t refs;
+	struct arena *mem;
+	struct rule rule[RULE_BUILTIN + REDACT_RULES_MAX];
+	uint32_t cnt;
+	uint64_t users;	  /* bits of the user's rules */
+	uint32_t min_len; /* shortest text that any rule can match */
+	struct key_list allow, deny;
+	bool can_hash;
+	uint8_t hash_key[REDACT_HASH_KEY_LEN];
+	uint8_t trigger[TRIGGERS]; /* three folded bytes -> bits of the rules they can begin */
+};
+
+struct builtin_rule {
+	const char *name;
+	const char *pattern;
+	uint32_t group;
+	bool compact;
+	bool (*check)(struct str *found);
+};
+extern const struct builtin_rule builtin_rules[RULE_BUILTIN];
+
+void sight_init(uint8_t trigger[TRIGGERS]);
+/* Bits of the rules that could match: one pass, no false no. */
+uint64_t sight(const struct redact_rules *rules, struct str text);
+
+/* ---- keys ---- */
+
+enum key_kind {
+	KEY_TEXT,    /* nothing known about it */
+	KEY_ALLOWED, /* by the user, with all that is nested in it */
+	KEY_SAFE,    /* not looked at: ids, enumerations */
+	KEY_QUERY,
+	KEY_PARAMETER,
+	KEY_URL,
+	KEY_HEADER,
+	KEY_MESSAGE,
+	KEY_SECRET, /* texts in it go */
+	KEY_DENIED, /* all goes, numbers too */
+};
+
+struct verdict {
+	uint8_t kind;	/* enum key_kind */
+	uint8_t action; /* enum redact_action, of secret and denied ones */
+};
+
+struct verdict key_verdict(const struct redact_rules *rules, struct str key);
+/* Whether what carries this name is a secret: db.password, X-Api-Key, --token. */
+bool name_is_secret(struct str name);
+bool key_matches(struct str glob, struct str text);
+
+/* ---- applying them ---- */
+
+/* What matching needs; of one thread. */
+struct scanner {
+	const struct redact_rules *rules;
+	pcre2_match_data *match;
+	pcre2_match_context *limits;
+	struct buf work;
+	uint64_t gave_up; /* texts masked whole because a rule reached its limits */
+};
+
+int scanner_init(struct scanner *s, const struct redact_rules *rules);
+void scanner_fini(struct scanner *s);
+/* The text after the rules in 'which'. *ret_drop is set when a rule drops what holds it. */
+struct str scanner_apply(struct scanner *s, struct arena *mem, uint64_t which, struct str text,
+			 bool *ret_drop);
+/* What stands for a whole text; the text itself when it is empty or masked already. */
+struct str mask_whole(const struct redact_rules *rules, struct arena *mem,
+		      enum redact_action action, struct str text, bool *ret_drop);
+
+/* ---- the gate ---- */
+
+enum system { SYSTEM_UNASKED, SYSTEM_NONE, SYSTEM_STANDARD_SQL, SYSTEM_OTHER, SYSTEM_REDIS };
+
+#define KEYS_KNOWN  1024
+#define TEXTS_KNOWN 4096
+#define RESOURCES   64
+
+/* What a span's resource and scope became; the references keep both resources as they are. */
+struct dressed {
+	struct resource *from;
+	const struct scope *from_scope;
+	struct resource *to;	      /* NULL: nothing in them had to change */
+	const struct scope *to_scope; /* in to's arena */
+	size_t bytes;
+};
+
+struct redact {
+	struct redact_cfg cfg;
+	struct span_sink out;
+	struct redact_rules *rules;
+	struct scanner scanner;
+	struct arena *scratch;	 /* of one push */
+	bool used;		 /* scratch holds something */
+	bool failed;		 /* no room for a list: the span cannot be shown */
+	bool drop;		 /* a rule drops the attribute in hand */
+	const struct span *span; /* in hand */
+	enum system system;	 /* its system, once somebody asked */
+	/* Seen before, by hashes with a seed that nobody knows: what a key says, and which texts
+	 * need no change. An entry is overwritten by the next that falls on its place. */
+	uint64_t seed;
+	struct {
+		uint64_t hash;
+		struct verdict verdict;
+	} keys[KEYS_KNOWN];
+	uint64_t clean[TEXTS_KNOWN];
+	struct dressed dressed[RESOURCES];
+	size_t dressed_bytes;
+	struct books books;
+	uint64_t changed;
+	struct gauge changed_gauge, gave_up_gauge;
+};
+
+/* A copy of a list of which something changes; NULL, and 'failed', without room. */
+void *scratch_copy(struct redact *r, const void *p, size_t size);
+
+/* Each masks in place what it is given; true when something is different now. */
+bool mask_text(struct redact *r, enum key_kind kind, struct str *text);
+/* A text that has no attribute to be dropped with. */
+bool mask_plain(struct redact *r, enum key_kind kind, struct str *text);
+bool mask_attrs(struct redact *r, struct attrs *attrs);
+/* Sets both to what may be shown. */
+bool mask_resource(struct redact *r, struct resource **resource, const struct scope **scope);
+void resources_forget(struct redact *r);
 
 /* ---- output: a prefix of the source for as long as they agree, then a copy ---- */
 

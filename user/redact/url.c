@@ -196,6 +196,15 @@ static void add_params(struct out *o, struct str params, bool in_path)
 	}
 }
 
+struct str redact_userinfo(struct arena *mem, struct str text)
+{
+	size_t users = 0;
+
+	for (size_t i = 0; i < text.len; i++)
+		users += text.p[i] == '@';
+	return users ? mask_userinfo(mem, text, users * sizeof(USERINFO)) : text;
+}
+
 struct str redact_url(struct arena *mem, struct str url)
 {
 	size_t start, names = 0, users = 0;

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A text through the rules that its key and its bytes ask for, and all texts of a list of
+ * attributes, however deep. Lists are copied for as far as something changed in them.
+ */
+#include "redact/internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* Rules for statements whose literals are gone: name = ? and name = other_name are no secrets. */
+#define NOT_IN_QUERIES (BIT(RULE_PASSWORD) | BIT(RULE_HEADER) | BIT(RULE_BEARER))
+
+/* Systems in which "x" is a name; in all others it may be a literal. */
+static const char *const standard_sql[] = {
+	"postgresql", "oracle.db",   "oracle",	 "microsoft.sql_server", "mssql",
+	"sqlite",     "ibm.db2",     "db2",	 "cockroachdb",		 "aws.redshift",
+	"redshift",   "firebirdsql", "hsqldb",	 "h2database",		 "derby",
+	"trino",      "cassandra",   "sap.hana",
+};
+
+static enum system find_system(const struct span *s)
+{
+	struct str name = attrs_str(&s->attrs, "db.system.name");
+
+	if (!name.len)
+		name = attrs_str(&s->attrs, "db.system");
+	if (!name.len)
+		return SYSTEM_NONE;
+	if (str_eq(name, STR("redis")) || str_eq(name, STR("valkey")) ||
+	    str_eq(name, STR("memcached")))
+		return SYSTEM_REDIS;
+	for (size_t i = 0; i < ARRAY_LEN(standard_sql); i++)
+		if (str_eq_nocase(name, str_of(standard_sql[i])))
+			return SYSTEM_STANDARD_SQL;
+	return SYSTEM_OTHER;
+}
+
+static enum system system_of(struct redact *r)
+{
+	if (r->system == SYSTEM_UNASKED)
+		r->system = find_system(r->span);
+	return r->system;
+}
+
+/* ---- a text ---- */
+
+static bool has_host(struct str text)
+{
+	return memmem(text.p, text.len, "://", 3);
+}
+
+/* What is known of the values of such keys. */
+static struct str mask_by_key(struct redact *r, enum key_kind kind, struct str text)
+{
+	switch (kind) {
+	case KEY_QUERY:
+		if (system_of(r) == SYSTEM_REDIS)
+			return redact_redis(r->scratch, text);
+		return system_of(r) == SYSTEM_STANDARD_SQL ? redact_sql(r->scratch, text)
+							   : redact_mysql(r->scratch, text);
+	case KEY_PARAMETER: return text.p[0] == '?' ? text : STR("?");
+	case KEY_URL: return redact_url(r->scratch, text);
+	case KEY_HEADER: return has_host(text) ? redact_url(r->scratch, text) : text;
+	case KEY_MESSAGE:
+		return system_of(r) == SYSTEM_NONE ? text : redact_message(r->scratch, text);
+	default: return text;
+	}
+}
+
+static struct str mask_by_sight(struct redact *r, enum key_kind kind, struct str text)
+{
+	uint64_t which = sight(r->rules, text);
+
+	if (kind == KEY_QUERY)
+		which &= ~NOT_IN_QUERIES;
+	if (which & BIT(RULE_EMAIL) && has_host(text))
+		text = redact_userinfo(r->scratch, text);
+	return which ? scanner_apply(&r->scanner, r->scratch, which, text, &r->drop) : text;
+}
+
+static bool is_left_alone(const struct redact *r, enum key_kind kind, struct str text)
+{
+	switch (kind) {
+	case KEY_ALLOWED:
+	case KEY_SAFE: return true;
+	case KEY_TEXT: return text.len < r->rules->min_len;
+	case KEY_QUERY:
+	case KEY_PARAMETER: return r->cfg.raw_queries || !text.len;
+	default: return !text.len;
+	}
+}
+
+bool mask_text(struct redact *r, enum key_kind kind, struct str *text)
+{
+	uint64_t hash, *known;
+	struct str masked;
+
+	if (is_left_alone(r, kind, *text))
+		return false;
+	/* what a text becomes depends on these, too */
+	hash = r->seed + (uint64_t)kind * 64;
+	if (kind == KEY_QUERY || kind == KEY_MESSAGE)
+		hash += system_of(r);
+	hash = XXH3_64bits_withSeed(text->p, text->len, hash);
+	known = &r->clean[hash % TEXTS_KNOWN];
+	if (*known == hash)
+		return false;
+	masked = mask_by_sight(r, kind, mask_by_key(r, kind, *text));
+	if (masked.p == text->p && masked.len == text->len && !r->drop) {
+		*known = hash;
+		return false;
+	}
+	r->used = true;
+	*text = masked;
+	return true;
+}
+
+bool mask_plain(struct redact *r, enum key_kind kind, struct str *text)
+{
+	bool changed = mask_text(r, kind, text);
+
+	if (r->drop)
+		*text = MASKED;
+	r->drop = false;
+	return changed;
+}
+
+static bool mask_secret(struct redact *r, enum redact_action action, struct str *text)
+{
+	struct str masked = mask_whole(r->rules, r->scratch, action, *text, &r->drop);
+	bool same = masked.p == text->p;
+
+	r->used |= !same;
+	*text = masked;
+	return !same;
+}
+
+/* ---- values ---- */
+
+static bool mask_value(struct redact *r, struct verdict key, struct value *v, int depth);
+static bool mask_pair(struct redact *r, const struct verdict *above, struct attr *at, int depth);
+
+void *scratch_copy(struct redact *r, const void *p, size_t size)
+{
+	void *copy = arena_alloc_raw(r->scratch, size);
+
+	r->used = true;
+	if (copy)
+		memcpy(copy, p, size);
+	else
+		r->failed = true;
+	return copy;
+}
+
+/* A denied number or truth value, as text. */
+static bool mask_scalar(struct redact *r, struct verdict key, struct value *v)
+{
+	char text[64];
+	int len;
+
+	if (key.kind != KEY_DENIED)
+		return false;
+	switch (v->type) {
+	case VALUE_INT: len = snprintf(text, sizeof(text), "%" PRId64, v->i); break;
+	case VALUE_DOUBLE: len = snprintf(text, sizeof(text), "%.17g", v->d); break;
+	case VALUE_BOOL: len = snprintf(text, sizeof(text), "%s", v->b ? "true" : "false"); break;
+	default: return false;
+	}
+	v->type = VALUE_STR;
+	v->str = (struct str){ text, (size_t)len };
+	return mask_secret(r, key.action, &v->str);
+}
+
+/* Arguments of a command: what follows --password is one. */
+static bool is_flag(const struct value *v)
+{
+	return v->type == VALUE_STR && v->str.len > 2 && v->str.p[0] == '-' &&
+	       str_find(v->str, '=') < 0 && name_is_secret(v->str);
+}
+
+static bool mask_array(struct redact *r, struct verdict key, struct value *v, int depth)
+{
+	struct value *item = NULL;
+
+	for (size_t i = 0; i < v->array.cnt; i++) {
+		struct value one = v->array.item[i];
+		struct verdict of = key;
+
+		if (i && key.kind == KEY_TEXT && is_flag(&v->array.item[i - 1]))
+			of = (struct verdict){ KEY_SECRET,
+					       (uint8_t)r->rules->rule[RULE_CREDENTIAL].action };
+		if (!mask_value(r, of, &one, depth))
+			continue;
+		if (!item)
+			item = scratch_copy(r, v->array.item, v->array.cnt * sizeof(*item));
+		if (!item)
+			return false;
+		item[i] = one;
+	}
+	if (item)
+		v->array.item = item;
+	return item;
+}
+
+static bool mask_kvlist(struct redact *r, struct verdict key, struct value *v, int depth)
+{
+	const struct verdict *above = key.kind >= KEY_SECRET ? &key : NULL;
+	struct attr *item = NULL;
+
+	for (size_t i = 0; i < v->kvlist.cnt; i++) {
+		struct attr one = v->kvlist.item[i];
+
+		if (!mask_pair(r, above, &one, depth))
+			continue;
+		if (!item)
+			item = scratch_copy(r, v->kvlist.item, v->kvlist.cnt * sizeof(*item));
+		if (!item)
+			return false;
+		item[i] = one;
+	}
+	if (item)
+		v->kvlist.item = item;
+	return item;
+}
+
+static bool mask_value(struct redact *r, struct verdict key, struct value *v, int depth)
+{
+	if (key.kind == KEY_ALLOWED)
+		return false;
+	if (depth > VALUE_DEPTH_MAX) { /* deeper than producers may nest: not looked at */
+		*v = (struct value){ .type = VALUE_STR, .str = MASKED };
+		return true;
+	}
+	switch (v->type) {
+	case VALUE_STR:
+	case VALUE_BYTES:
+		return key.kind >= KEY_SECRET ? mask_secret(r, key.action, &v->str)
+					      : mask_text(r, key.kind, &v->str);
+	case VALUE_ARRAY: return mask_array(r, key, v, depth + 1);
+	case VALUE_KVLIST: return mask_kvlist(r, key, v, depth + 1);
+	default: return mask_scalar(r, key, v);
+	}
+}
+
+/* ---- attributes ---- */
+
+/* A key may itself hold what must not be shown: then 'masked' is set and its rules run each time.
+ */
+static struct verdict verdict_of(struct redact *r, struct str key, bool *ret_masked)
+{
+	uint64_t hash = XXH3_64bits_withSeed(key.p, key.len, ~r->seed);
+	struct verdict found;
+	struct str text = key;
+
+	if (r->keys[hash % KEYS_KNOWN].hash == hash)
+		return r->keys[hash % KEYS_KNOWN].verdict;
+	found = key_verdict(r->rules, key);
+	if (found.kind != KEY_ALLOWED && key.len >= r->rules->min_len) {
+		bool drop = r->drop;
+
+		*ret_masked = mask_text(r, KEY_TEXT, &text);
+		r->drop = drop;
+	}
+	if (!*ret_masked) {
+		r->keys[hash % KEYS_KNOWN].hash = hash;
+		r->keys[hash % KEYS_KNOWN].verdict = found;
+	}
+	return found;
+}
+
+static bool mask_pair(struct redact *r, const struct verdict *above, struct attr *at, int depth)
+{
+	bool masked_key = false;
+	struct verdict own = verdict_of(r, at->key, &masked_key);
+	bool changed =
+		mask_value(r, above && own.kind != KEY_ALLOWED ? *above : own, &at->value, depth);
+
+	if (masked_key)
+		mask_text(r, KEY_TEXT, &at->key);
+	return changed || masked_key;
+}
+
+bool mask_attrs(struct redact *r, struct attrs *attrs)
+{
+	struct attr *item = NULL;
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < attrs->cnt; i++) {
+		struct attr at = attrs->item[i];
+		bool changed, drop;
+
+		r->drop = false;
+		changed = mask_pair(r, NULL, &at, 0);
+		drop = r->drop;
+		if ((changed || drop) && !item)
+			item = scratch_copy(r, attrs->item, attrs->cnt * sizeof(*item));
+		if (r->failed)
+			break;
+		if (item && !drop)
+			item[kept] = at;
+		kept += !drop;
+	}
+	r->drop = false;
+	if (!item || r->failed)
+		return false;
+	attrs->dropped += attrs->cnt - kept;
+	attrs->item = item;
+	attrs->size = attrs->cnt;
+	attrs->cnt = kept;
+	return true;
+}
