@@ -432,6 +432,7 @@ const struct store_ops engine_embedded = {
 	.values = engine_values,
 	.stats = engine_stats,
 	.archive = engine_archive,
+	.archived = engine_archived,
 	.check = engine_check,
 	.rollups = engine_rollups,
 };

@@ -334,6 +334,8 @@ int engine_values(struct store *s, const struct field *f, const struct cond *whe
 int engine_stats(struct store *s, struct store_stats *ret);
 int64_t engine_check(struct store *s, void (*report)(void *ctx, const char *line), void *ctx);
 int engine_archive(struct store *s, const struct trace_id *id, bool keep);
+int engine_archived(struct store *s, void (*visit)(void *ctx, const struct trace_id *id),
+		    void *ctx);
 int engine_rollups(struct store *s, struct time_range r,
 		   void (*visit)(void *ctx, const struct store_rollup *row), void *ctx);
 

@@ -290,3 +290,24 @@ int engine_archive(struct store *s, const struct trace_id *id, bool keep)
 	part_put(to);
 	return err;
 }
+
+int engine_archived(struct store *s, void (*visit)(void *ctx, const struct trace_id *id), void *ctx)
+{
+	struct part *keep = keep_of((struct engine *)s);
+	sqlite3_stmt *st = NULL;
+	struct view v;
+	int err = part_is_aside(keep) ? -EIO : view_open(keep, &v);
+
+	if (err) {
+		part_put(keep);
+		return err;
+	}
+	err = sql_prepare(v.conn->db, "SELECT trace FROM archived", &st);
+	while (!err && sqlite3_step(st) == SQLITE_ROW)
+		if (sqlite3_column_bytes(st, 0) == sizeof(struct trace_id))
+			visit(ctx, sqlite3_column_blob(st, 0));
+	sqlite3_finalize(st);
+	view_close(&v);
+	part_put(keep);
+	return err;
+}

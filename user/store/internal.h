@@ -48,6 +48,9 @@ struct store_ops {
 
 	int (*stats)(struct store *s, struct store_stats *ret);
 	int (*archive)(struct store *s, const struct trace_id *id, bool keep);
+	/* NULL: cannot be listed */
+	int (*archived)(struct store *s, void (*visit)(void *ctx, const struct trace_id *id),
+			void *ctx);
 	int64_t (*check)(struct store *s, void (*report)(void *ctx, const char *line), void *ctx);
 	int (*rollups)(struct store *s, struct time_range r,
 		       void (*visit)(void *ctx, const struct store_rollup *row), void *ctx);

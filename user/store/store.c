@@ -142,6 +142,11 @@ int store_archive(struct store *s, const struct trace_id *id, bool keep)
 	return s->ops->archive(s, id, keep);
 }
 
+int store_archived(struct store *s, void (*visit)(void *ctx, const struct trace_id *id), void *ctx)
+{
+	return s->ops->archived ? s->ops->archived(s, visit, ctx) : -EOPNOTSUPP;
+}
+
 int64_t store_check(struct store *s, void (*report)(void *ctx, const char *line), void *ctx)
 {
 	return s->ops->check(s, report, ctx);

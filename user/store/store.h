@@ -125,6 +125,8 @@ int store_stats(struct store *s, struct store_stats *ret);
 
 /* Keeps a trace beyond retention, or lets it go again. 0, -ENOENT. */
 int store_archive(struct store *s, const struct trace_id *id, bool keep);
+/* The traces that are kept so. 0, -EOPNOTSUPP, -EIO. */
+int store_archived(struct store *s, void (*visit)(void *ctx, const struct trace_id *id), void *ctx);
 
 /* Reads and verifies everything; report gets one line per finding. Returns the number of bad blocks
  * or -errno. */
