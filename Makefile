@@ -33,7 +33,7 @@ VERSION := $(or $(shell git describe --always --dirty 2>/dev/null),unknown)
 # Kafka is optional: without librdkafka that exporter says so.
 KAFKA := $(if $(CROSS),,$(shell pkg-config --exists rdkafka 2>/dev/null && echo 1))
 LDLIBS := -lbpf -lelf -lz -lzstd -lprotobuf-c -lxxhash -lyaml -lcurl -lmicrohttpd -lnghttp2 -ljansson -lsqlite3 -lpcre2-8 \
-	-lsodium $(if $(KAFKA),-lrdkafka) -lm -pthread
+	-lsodium -lgnutls $(if $(KAFKA),-lrdkafka) -lm -pthread
 
 # ---- kernel side: small objects, linked to one, one skeleton -------------------------------
 

@@ -29,6 +29,7 @@ build protobuf-c-compiler	-			turns the .proto files into C
 build libyaml-dev		-			reads the configuration file
 build libjansson-dev		-			writes and reads JSON
 build libcurl4-gnutls-dev	-			posts OTLP over HTTP
+build libgnutls28-dev		-			TLS of OTLP/gRPC
 build libmicrohttpd-dev	-			serves /metrics and the API, receives OTLP/HTTP
 build libnghttp2-dev		-			receives and exports OTLP/gRPC
 build libsqlite3-dev		-			contains the store's blocks

@@ -19,7 +19,7 @@
 struct run {
 	const struct config *config;
 	struct recent *recent;
-	struct otlp_http *exporter; /* NULL: no endpoint */
+	struct exporter *exporter; /* NULL: no endpoint */
 	struct serve *serve;
 	struct pipe *pipe;
 };
@@ -31,14 +31,16 @@ static void push_trace(void *ctx, const struct trace *t)
 
 static void push_span(void *ctx, const struct span *s)
 {
-	otlp_http_push(((struct run *)ctx)->exporter, s);
+	exporter_push(((struct run *)ctx)->exporter, s);
 }
 
 static int open_exporter(struct run *r)
 {
 	const struct config *c = r->config;
-	const struct otlp_http_cfg cfg = {
-		.url = c->otlp_url,
+	const struct exporter_cfg cfg = {
+		.kind = "otlp_http",
+		.endpoints = &c->otlp_url,
+		.endpoint_cnt = 1,
 		.headers = c->otlp_headers,
 		.gzip = c->otlp_compression == CONFIG_COMPRESSION_GZIP,
 		.timeout_ms = (uint32_t)(c->otlp_timeout_ns / NS_PER_MS),
@@ -47,10 +49,11 @@ static int open_exporter(struct run *r)
 		.cert_file = c->otlp_client_certificate,
 		.key_file = c->otlp_client_key,
 	};
-	int err = c->otlp_url ? otlp_http_new(&cfg, &r->exporter) : 0;
+	char why[EXPORTER_WHY_MAX];
+	int err = c->otlp_url ? exporter_new(&cfg, &r->exporter, why) : 0;
 
 	if (err)
-		fprintf(stderr, "telltale: cannot export to %s: %s\n", c->otlp_url, strerror(-err));
+		fprintf(stderr, "telltale: cannot export to %s: %s\n", c->otlp_url, why);
 	return err;
 }
 
@@ -76,7 +79,7 @@ static void close_all(struct run *r)
 	/* the sinks are the last to go */
 	pipe_free(r->pipe);
 	serve_free(r->serve);
-	otlp_http_free(r->exporter, EXPORT_END_MS);
+	exporter_free(r->exporter, EXPORT_END_MS);
 	recent_free(r->recent);
 }
 

@@ -199,6 +199,19 @@ void json_bool(struct json *j, bool v)
 	buf_add_str(j->out, v ? STR("true") : STR("false"));
 }
 
+void json_raw(struct json *j, struct str value)
+{
+	before_value(j);
+	buf_add_str(j->out, value);
+}
+
+void json_key_str(struct json *j, struct str key)
+{
+	json_str(j, key);
+	buf_add_char(j->out, ':');
+	j->comma = false;
+}
+
 void json_hex(struct json *j, const uint8_t *p, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";

@@ -33,6 +33,10 @@ void json_i64(struct json *j, int64_t v);
  * strings, as the protobuf JSON mapping has them. */
 void json_double(struct json *j, double v);
 void json_bool(struct json *j, bool v);
+/* A value that is JSON already. */
+void json_raw(struct json *j, struct str value);
+/* A key that is not a literal. */
+void json_key_str(struct json *j, struct str key);
 
 /* Strings made of numbers and bytes: decimal digits, lower-case hex, padded base64 (RFC 4648). */
 void json_u64_str(struct json *j, uint64_t v);

@@ -206,3 +206,26 @@ int otlp_encode(const struct span *const *spans, size_t cnt, struct buf *out)
 	free(items);
 	return err;
 }
+
+/* ---- for the queue ---- */
+
+static int add_span(struct packer *scratch, const struct span *s, struct buf *out)
+{
+	pack_clear(scratch);
+	pack_span(scratch, s);
+	return scratch->failed ? -ENOMEM : buf_add(out, pack_start(scratch), scratch->len);
+}
+
+static int add_body(struct packer *scratch, struct item *items, size_t cnt, const char *bytes,
+		    struct buf *out)
+{
+	int err = items_group(items, cnt);
+
+	if (err)
+		return err;
+	pack_clear(scratch);
+	pack_request(scratch, items, cnt, bytes);
+	return scratch->failed ? -ENOMEM : buf_add(out, pack_start(scratch), scratch->len);
+}
+
+const struct format format_otlp_proto = { "otlp_proto", add_span, add_body };

@@ -88,29 +88,6 @@ struct own_address {
  * -EHOSTUNREACH when its name cannot be resolved now. */
 int exporter_is_own(const char *url, const struct own_address *own, size_t cnt);
 
-/* ---- OTLP/HTTP ---------------------------------------------------------------------------- */
-
-struct otlp_http_cfg {
-	const char *url;      /* whole, with /v1/traces */
-	const char *headers;  /* "k=v,k2=v2", percent-encoded (W3C baggage form); NULL: none */
-	bool gzip;	      /* about 2 to 5 us of CPU a span: for endpoints across a network */
-	uint32_t timeout_ms;  /* default 10000 */
-	size_t queue_bytes;   /* default 64 MiB */
-	uint32_t batch_spans; /* default 512 */
-	uint32_t delay_ms;    /* a batch waits so long for more; default 1000 */
-	const char *ca_file;  /* NULL: the system's */
-	const char *cert_file, *key_file;
-};
-
-struct otlp_http;
-/* -EINVAL for an address that cannot be, -EBADMSG for headers that cannot be, -ENOENT or -EACCES
- * for a certificate file, -ENOSPC, -ENOMEM; an endpoint that is down is no error. */
-int otlp_http_new(const struct otlp_http_cfg *cfg, struct otlp_http **ret_exporter);
-/* From one thread. */
-void otlp_http_push(struct otlp_http *e, const struct span *s);
-/* Sends what is queued, for at most timeout_ms in all, then ends; the rest is counted dropped. */
-void otlp_http_free(struct otlp_http *e, uint32_t timeout_ms);
-
 /* ---- OTLP/JSON file, written by the caller's thread ----------------------------------------- */
 
 struct otlp_file;

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of this room share: a batch's order, one span's bytes, one post and its reply. */
+/*
+ * What the files of this room share. A span passes: format (its bytes), queue (bounded, batches),
+ * perhaps the spool (on disk), delivery (which endpoint, when again), kind (how it is sent).
+ */
 #ifndef EXPORT_INTERNAL_H
 #define EXPORT_INTERNAL_H
+
+#include <pthread.h>
 
 #include "core/books.h"
 #include "export/export.h"
@@ -21,6 +26,7 @@ struct item {
 			size_t len;
 		};
 	};
+	struct trace_id trace_id;
 	uint32_t seq; /* items_group: place in the batch before */
 };
 
@@ -33,70 +39,104 @@ int items_group(struct item *items, size_t cnt);
 /* The grouped items of these spans; the caller frees them. 0 or -ENOMEM. */
 int items_of(const struct span *const *spans, size_t cnt, struct item **ret_items);
 
+/* Grouped items as one request. bytes: where off and len point to; NULL: items have spans. */
+void pack_request(struct packer *w, const struct item *items, size_t cnt, const char *bytes);
 /* One span as it stands in ScopeSpans.spans, tag and length included. */
 void pack_span(struct packer *w, const struct span *s);
-/* ExportTraceRequest of grouped items. bytes: where off and len point to; NULL: items have spans.
- */
-void pack_request(struct packer *w, const struct item *items, size_t cnt, const char *bytes);
 
-/* ---- the answer --------------------------------------------------------------------------- */
+/* How spans become the bodies that are sent. 'scratch' is the caller's, for use again. */
+struct format {
+	const char *name; /* kept in a spool; at most 15 characters */
+	/* Appends one span in the form that add_body takes. 0 or -ENOMEM. */
+	int (*add_span)(struct packer *scratch, const struct span *s, struct buf *out);
+	/* Appends the body of a batch, whose spans lie in 'bytes'; may reorder items. 0, -ENOMEM.
+	 */
+	int (*add_body)(struct packer *scratch, struct item *items, size_t cnt, const char *bytes,
+			struct buf *out);
+};
+extern const struct format format_otlp_proto, format_otlp_json, format_zipkin, format_kafka;
+
+/* ---- kinds -------------------------------------------------------------------------------- */
 
 #define ANSWER_TEXT 200
 
-struct answer {
-	uint64_t rejected;	   /* spans; of a partial success */
-	char message[ANSWER_TEXT]; /* printable; empty: none */
+struct verdict {
+	enum { VERDICT_DONE, VERDICT_RETRY, VERDICT_REFUSED } what;
+	uint64_t rejected;	/* VERDICT_DONE: spans that were not taken */
+	uint64_t wait_ms;	/* VERDICT_RETRY: asked for by the endpoint; 0: ours to choose */
+	char text[ANSWER_TEXT]; /* printable; why, or a warning that came with VERDICT_DONE */
 };
 
-/* ExportTraceResponse, the body of a 200; never trusted: depth and memory are bounded. 0, or
- * -EBADMSG with *ret untouched. */
-int answer_parse_success(struct str body, struct answer *ret);
-/* google.rpc.Status, the body of an error. */
-int answer_parse_error(struct str body, struct answer *ret);
-
-/* ---- one post ----------------------------------------------------------------------------- */
-
-/* OTLP specification: a response is at most 4 MiB. */
-#define REPLY_BYTES_MAX (4u << 20)
-
-struct reply {
-	long status;	       /* HTTP; 0: none came, and error says why */
-	int64_t retry_after_s; /* of Retry-After, seconds or HTTP-date; 0: absent or past */
-	bool protobuf;	       /* by its Content-Type */
-	struct str body;       /* the poster's, until its next post */
-	char error[ANSWER_TEXT];
+/* A way to send bodies. One thread sends; wake is called from another. */
+struct kind {
+	const char *name;
+	const struct format *format;
+	bool whole; /* all endpoints, joined by commas, make one connection */
+	/* Opens no connection yet. 0, or an error and why. */
+	int (*open)(const struct exporter_cfg *cfg, const char *endpoint, void **ret_conn,
+		    char why[EXPORTER_WHY_MAX]);
+	/* Sends and waits for the answer: for the configured timeout, and not past *stop_ns
+	 * (monotonic; 0: no end), which another thread may set meanwhile and then call wake. */
+	void (*send)(void *conn, struct str body, const uint64_t *stop_ns, struct verdict *ret);
+	void (*wake)(void *conn); /* NULL: send never waits long */
+	void (*close)(void *conn);
 };
+extern const struct kind kind_otlp_http, kind_otlp_http_json, kind_otlp_grpc, kind_otlp_file,
+	kind_zipkin, kind_kafka;
+const struct kind *kind_find(const char *name);
 
-struct poster;
-/* Errors as otlp_http_new(). */
-int poster_new(const struct otlp_http_cfg *cfg, struct poster **ret_poster);
-void poster_free(struct poster *p);
-/* Posts and waits for the reply: for the configured timeout, and not past *stop_ns (monotonic; 0:
- * no end), which another thread may set meanwhile and then call poster_wake(). */
-void poster_post(struct poster *p, struct str body, const uint64_t *stop_ns, struct reply *ret);
-void poster_wake(struct poster *p);
+/* Fills why. Returns err. */
+int refuse(char why[EXPORTER_WHY_MAX], int err, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Calls add with each decoded pair of "k=v,k2=v2". 0, the first error of add, or -EBADMSG. */
+int headers_each(const char *list, int (*add)(void *ctx, const char *name, const char *value),
+		 void *ctx);
 
 /* An address that may be shown: user, password, query and fragment are left out. The caller frees
  * it. 0, -EINVAL or -ENOMEM. */
 int url_without_secrets(const char *url, char **ret_url);
+
+/* ---- the answer --------------------------------------------------------------------------- */
+
+/* OTLP specification: a response is at most 4 MiB. */
+#define REPLY_BYTES_MAX (4u << 20)
+
+struct answer {
+	uint64_t rejected;	   /* spans; of a partial success */
+	char message[ANSWER_TEXT]; /* printable; empty: none */
+	uint64_t retry_ms;	   /* of a RetryInfo in an error's details; 0: none */
+	bool retry;		   /* there is a RetryInfo, even of no delay */
+};
+
+/* ExportTraceResponse, the body of a success; never trusted: depth and memory are bounded. 0, or
+ * -EBADMSG with *ret untouched. */
+int answer_parse_success(struct str body, struct answer *ret);
+/* google.rpc.Status, the body of an error. */
+int answer_parse_error(struct str body, struct answer *ret);
+/* Either of them in JSON encoding; fields that are not there stay unset. */
+int answer_parse_json(struct str body, struct answer *ret);
+/* Log lines go to terminals: nothing but printable ASCII. */
+void answer_text(struct str from, char to[ANSWER_TEXT]);
 
 /* ---- retry -------------------------------------------------------------------------------- */
 
 struct retry_policy {
 	uint32_t first_ms;
 	uint32_t max_ms;
-	uint32_t give_up_ms; /* from the first try on */
 };
+extern const struct retry_policy retry_default;
 
 /* Milliseconds to wait after the tries-th try (from 1): doubling from first_ms to max_ms, half to
- * all of it by chance; or what the server asked for. */
-uint64_t retry_delay_ms(const struct retry_policy *policy, uint32_t tries, int64_t retry_after_s,
-			uint32_t chance);
+ * all of it by chance. */
+uint64_t retry_delay_ms(const struct retry_policy *policy, uint32_t tries, uint32_t chance);
 /* OTLP specification, "Retryable response codes"; 0, no reply at all, is retryable too. */
 bool retry_status(long status);
+/* The same of gRPC; with_info: the answer has a RetryInfo. */
+bool retry_grpc(uint32_t code, bool with_info);
 
-/* otlp_http_new() with other waiting times. */
-int otlp_http_new_with(const struct otlp_http_cfg *cfg, const struct retry_policy *policy,
-		       struct otlp_http **ret_exporter);
+/* exporter_new() with other waiting times. */
+int exporter_new_with(const struct exporter_cfg *cfg, const struct retry_policy *policy,
+		      struct exporter **ret_exporter, char why[EXPORTER_WHY_MAX]);
 
 #endif

@@ -196,7 +196,8 @@ static void add_span(struct json *j, const struct span *s)
 /* ---- the request ---- */
 
 /* ScopeSpans of the items from 'at' that share a scope. Returns where they end. */
-static size_t add_scope_spans(struct json *j, const struct item *items, size_t at, size_t cnt)
+static size_t add_scope_spans(struct json *j, const struct item *items, size_t at, size_t cnt,
+			      const char *bytes)
 {
 	const struct resource *resource = items[at].resource;
 	const struct scope *scope = items[at].scope;
@@ -210,15 +211,20 @@ static size_t add_scope_spans(struct json *j, const struct item *items, size_t a
 	json_close(j, '}');
 	json_key(j, "spans");
 	json_open(j, '[');
-	for (; at < cnt && items[at].resource == resource && items[at].scope == scope; at++)
-		add_span(j, items[at].span);
+	for (; at < cnt && items[at].resource == resource && items[at].scope == scope; at++) {
+		if (bytes)
+			json_raw(j, (struct str){ bytes + items[at].off, items[at].len });
+		else
+			add_span(j, items[at].span);
+	}
 	json_close(j, ']');
 	add_str(j, "schemaUrl", scope->schema_url);
 	json_close(j, '}');
 	return at;
 }
 
-static void add_request(struct json *j, const struct item *items, size_t cnt)
+/* bytes: where off and len point to; NULL: items have spans. */
+static void add_request(struct json *j, const struct item *items, size_t cnt, const char *bytes)
 {
 	size_t at = 0;
 
@@ -236,7 +242,7 @@ static void add_request(struct json *j, const struct item *items, size_t cnt)
 		json_key(j, "scopeSpans");
 		json_open(j, '[');
 		while (at < cnt && items[at].resource == resource)
-			at = add_scope_spans(j, items, at, cnt);
+			at = add_scope_spans(j, items, at, cnt, bytes);
 		json_close(j, ']');
 		add_str(j, "schemaUrl", resource->schema_url);
 		json_close(j, '}');
@@ -256,7 +262,7 @@ int otlp_encode_json(const struct span *const *spans, size_t cnt, struct buf *ou
 	if (err)
 		return err;
 	out->failed = false;
-	add_request(&j, items, cnt);
+	add_request(&j, items, cnt, NULL);
 	if (out->failed) {
 		out->len = before;
 		err = out->cap ? -ENOBUFS : -ENOMEM;
@@ -265,3 +271,27 @@ int otlp_encode_json(const struct span *const *spans, size_t cnt, struct buf *ou
 	free(items);
 	return err;
 }
+
+/* ---- for the queue ---- */
+
+static int add_span_bytes(struct packer *scratch, const struct span *s, struct buf *out)
+{
+	struct json j = { .out = out };
+
+	add_span(&j, s);
+	return out->failed ? -ENOMEM : 0;
+}
+
+static int add_body(struct packer *scratch, struct item *items, size_t cnt, const char *bytes,
+		    struct buf *out)
+{
+	struct json j = { .out = out };
+	int err = items_group(items, cnt);
+
+	if (err)
+		return err;
+	add_request(&j, items, cnt, bytes);
+	return out->failed ? -ENOMEM : 0;
+}
+
+const struct format format_otlp_json = { "otlp_json", add_span_bytes, add_body };

@@ -8,7 +8,8 @@
 #include <zlib.h>
 
 #include "endpoint.h"
-#include "export/internal.h"
+#include "export/post.h"
+#include "export/queue.h"
 #include "otlp.pb-c.h"
 #include "span_gen.h"
 
@@ -16,14 +17,14 @@
 #define PROTO	 "Content-Type: application/x-protobuf\r\n"
 
 static const struct str ok[] = { STR("HTTP/1.1 200 OK\r\n" PROTO "Content-Length: 0\r\n\r\n"), {} };
-static const struct retry_policy quick = { 5, 20, 60000 };
+static const struct retry_policy quick = { 5, 20 };
 static struct resource *resource[3];
 static struct endpoint end;
-static struct otlp_http *exporter;
+static struct exporter *exporter;
 
 static void copy_books(void *ctx, const struct books *b)
 {
-	if (!strcmp(b->stage, "export_otlp"))
+	if (!strcmp(b->stage, "export_otlp_http"))
 		*(struct books *)ctx = *b;
 }
 
@@ -44,14 +45,17 @@ static uint64_t dropped(const struct books *b, const char *reason)
 	return 0;
 }
 
-static void start(struct otlp_http_cfg cfg, const struct retry_policy *policy)
+static void start(struct exporter_cfg cfg, const struct retry_policy *policy)
 {
-	char url[64];
+	char text[64], why[EXPORTER_WHY_MAX];
+	const char *url = text;
 
-	snprintf(url, sizeof(url), "http://127.0.0.1:%u/v1/traces", end.port);
-	cfg.url = url;
+	snprintf(text, sizeof(text), "http://127.0.0.1:%u/v1/traces", end.port);
+	cfg.kind = "otlp_http";
+	cfg.endpoints = &url;
+	cfg.endpoint_cnt = 1;
 	cfg.delay_ms = cfg.delay_ms ? cfg.delay_ms : 5;
-	assert_int_equal(otlp_http_new_with(&cfg, policy, &exporter), 0);
+	assert_int_equal(exporter_new_with(&cfg, policy, &exporter, why), 0);
 }
 
 static void push(uint32_t cnt)
@@ -59,7 +63,7 @@ static void push(uint32_t cnt)
 	struct gen g = { 11, arena_new(0) };
 
 	for (uint32_t i = 0; i < cnt; i++)
-		otlp_http_push(exporter, gen_http_span(&g, resource[i % 3]));
+		exporter_push(exporter, gen_http_span(&g, resource[i % 3]));
 	arena_free(g.mem);
 }
 
@@ -88,7 +92,7 @@ static struct books settle(void)
 
 static void finish(void)
 {
-	otlp_http_free(exporter, DRAIN_MS);
+	exporter_free(exporter, DRAIN_MS);
 	endpoint_stop(&end);
 }
 
@@ -119,7 +123,7 @@ static void what_is_pushed_arrives_as_otlp_encode_writes_it(void **state)
 	struct buf want = { 0 };
 
 	begin(ok);
-	start((struct otlp_http_cfg){ .batch_spans = 10 }, &quick);
+	start((struct exporter_cfg){ .batch_spans = 10 }, &quick);
 	for (uint32_t i = 0; i < 10; i++)
 		spans[i] = gen_http_span(&g, resource[i % 3]);
 	assert_int_equal(otlp_encode(spans, 10, &want), 0);
@@ -141,10 +145,10 @@ static void what_is_pushed_arrives_as_otlp_encode_writes_it(void **state)
 static void batches_hold_at_most_what_is_configured(void **state)
 {
 	begin(ok);
-	start((struct otlp_http_cfg){ .batch_spans = 8, .delay_ms = 60000 }, &quick);
+	start((struct exporter_cfg){ .batch_spans = 8, .delay_ms = 60000 }, &quick);
 	push(20);
 	assert_true(endpoint_saw(&end, 2));
-	otlp_http_free(exporter, DRAIN_MS);
+	exporter_free(exporter, DRAIN_MS);
 	assert_int_equal(end.cnt, 3);
 	assert_int_equal(spans_of(buf_str(&end.request[0].body)), 8);
 	assert_int_equal(spans_of(buf_str(&end.request[2].body)), 4);
@@ -157,7 +161,7 @@ static void gzip_is_what_the_body_says(void **state)
 	z_stream z = { 0 };
 
 	begin(ok);
-	start((struct otlp_http_cfg){ .gzip = true, .batch_spans = 20 }, &quick);
+	start((struct exporter_cfg){ .gzip = true, .batch_spans = 20 }, &quick);
 	push(40);
 	settle();
 	for (int i = 0; i < 2; i++) {
@@ -180,7 +184,7 @@ static void headers_are_decoded_and_sent(void **state)
 {
 	begin(ok);
 	start(
-		(struct otlp_http_cfg){
+		(struct exporter_cfg){
 			.headers = "Authorization=Basic%20YTpi, x-tenant = a%2Cb,x-none=" },
 		&quick);
 	push(1);
@@ -201,7 +205,7 @@ static void a_503_is_tried_again(void **state)
 	};
 
 	begin(script);
-	start((struct otlp_http_cfg){ 0 }, &quick);
+	start((struct exporter_cfg){ 0 }, &quick);
 	push(3);
 	assert_int_equal(settle().out, 3);
 	assert_int_equal(end.cnt, 3);
@@ -218,7 +222,7 @@ static void a_429_waits_as_long_as_it_says(void **state)
 	};
 
 	begin(script);
-	start((struct otlp_http_cfg){ 0 }, &quick);
+	start((struct exporter_cfg){ 0 }, &quick);
 	push(1);
 	assert_int_equal(settle().out, 1);
 	assert_true(end.request[1].at_ns - end.request[0].at_ns >= NS_PER_S - 20 * NS_PER_MS);
@@ -237,7 +241,7 @@ static void a_date_is_a_retry_after_too(void **state)
 	script[0] = str_of(text);
 	script[1] = ok[0];
 	begin(script);
-	start((struct otlp_http_cfg){ 0 }, &quick);
+	start((struct exporter_cfg){ 0 }, &quick);
 	push(1);
 	assert_int_equal(settle().out, 1);
 	assert_true(end.request[1].at_ns - end.request[0].at_ns >= NS_PER_S);
@@ -254,7 +258,7 @@ static void a_400_is_counted_and_not_tried_again(void **state)
 	struct books b;
 
 	begin(script);
-	start((struct otlp_http_cfg){ .batch_spans = 2 }, &quick);
+	start((struct exporter_cfg){ .batch_spans = 2 }, &quick);
 	push(5);
 	b = settle();
 	assert_int_equal(dropped(&b, "refused"), 2);
@@ -277,7 +281,7 @@ static void partial_success_counts_what_was_rejected(void **state)
 	struct books b;
 
 	begin(script);
-	start((struct otlp_http_cfg){ .batch_spans = 5 }, &quick);
+	start((struct exporter_cfg){ .batch_spans = 5 }, &quick);
 	push(15);
 	b = settle();
 	assert_int_equal(dropped(&b, "rejected"), 2 + 5);
@@ -293,7 +297,7 @@ static void nonsense_in_a_success_is_still_a_success(void **state)
 	};
 
 	begin(script);
-	start((struct otlp_http_cfg){ 0 }, &quick);
+	start((struct exporter_cfg){ 0 }, &quick);
 	push(2);
 	assert_int_equal(settle().out, 2);
 	finish();
@@ -309,7 +313,7 @@ static void an_answer_without_end_is_cut_off(void **state)
 	memset(text + len, 'x', sizeof(text) - (size_t)len);
 	script[0] = (struct str){ text, sizeof(text) };
 	begin(script);
-	start((struct otlp_http_cfg){ .timeout_ms = 60000 }, &quick);
+	start((struct exporter_cfg){ .timeout_ms = 60000 }, &quick);
 	push(2);
 	assert_int_equal(settle().out, 2);
 	finish();
@@ -324,7 +328,7 @@ static void an_endpoint_that_hangs_is_timed_out_and_tried_again(void **state)
 	};
 
 	begin(script);
-	start((struct otlp_http_cfg){ .timeout_ms = 100 }, &quick);
+	start((struct exporter_cfg){ .timeout_ms = 100 }, &quick);
 	push(2);
 	assert_int_equal(settle().out, 2);
 	assert_int_equal(end.cnt, 2);
@@ -334,7 +338,7 @@ static void an_endpoint_that_hangs_is_timed_out_and_tried_again(void **state)
 static void an_endpoint_that_comes_up_later_gets_the_spans(void **state)
 {
 	assert_int_equal(endpoint_bind(&end), 0);
-	start((struct otlp_http_cfg){ 0 }, &quick);
+	start((struct exporter_cfg){ 0 }, &quick);
 	push(4);
 	usleep(100000);
 	assert_int_equal(read_books().held, 4);
@@ -345,15 +349,14 @@ static void an_endpoint_that_comes_up_later_gets_the_spans(void **state)
 
 static void an_endpoint_that_stays_away_is_given_up(void **state)
 {
-	static const struct retry_policy brief = { 5, 10, 100 };
 	struct books b;
 
 	assert_int_equal(endpoint_bind(&end), 0);
-	start((struct otlp_http_cfg){ 0 }, &brief);
+	start((struct exporter_cfg){ .give_up_ms = 100 }, &quick);
 	push(4);
 	b = settle();
 	assert_int_equal(dropped(&b, "gave_up"), 4);
-	otlp_http_free(exporter, 0);
+	exporter_free(exporter, 0);
 	close(end.fd);
 }
 
@@ -365,7 +368,7 @@ static void a_full_queue_drops_exactly_what_does_not_fit(void **state)
 	struct books b;
 
 	assert_int_equal(endpoint_bind(&end), 0);
-	start((struct otlp_http_cfg){ .queue_bytes = 20000, .delay_ms = 60000, .batch_spans = 7 },
+	start((struct exporter_cfg){ .queue_bytes = 20000, .delay_ms = 60000, .batch_spans = 7 },
 	      &quick);
 	for (uint64_t used = 0; fit < 1000; used += cost, fit++) {
 		pack_clear(&one);
@@ -392,9 +395,9 @@ static void a_full_queue_drops_exactly_what_does_not_fit(void **state)
 static void the_end_sends_what_is_queued(void **state)
 {
 	begin(ok);
-	start((struct otlp_http_cfg){ .delay_ms = 60000, .batch_spans = 100 }, &quick);
+	start((struct exporter_cfg){ .delay_ms = 60000, .batch_spans = 100 }, &quick);
 	push(30);
-	otlp_http_free(exporter, DRAIN_MS);
+	exporter_free(exporter, DRAIN_MS);
 	assert_int_equal(end.cnt, 1);
 	assert_int_equal(spans_of(buf_str(&end.request[0].body)), 30);
 	endpoint_stop(&end);
@@ -406,11 +409,11 @@ static void the_end_does_not_wait_for_an_endpoint_that_hangs(void **state)
 	uint64_t before;
 
 	begin(script);
-	start((struct otlp_http_cfg){ .timeout_ms = 60000, .batch_spans = 3 }, &quick);
+	start((struct exporter_cfg){ .timeout_ms = 60000, .batch_spans = 3 }, &quick);
 	push(9);
 	assert_true(endpoint_saw(&end, 1));
 	before = clock_mono_ns();
-	otlp_http_free(exporter, 200);
+	exporter_free(exporter, 200);
 	/* Not for the 60 s of the request: the bound is wide, for busy machines. */
 	assert_true(clock_mono_ns() - before < 20 * NS_PER_S);
 	assert_int_equal(read_books().in, 0);
@@ -425,11 +428,11 @@ static void the_end_is_not_held_up_by_a_long_retry_after(void **state)
 	uint64_t before;
 
 	begin(script);
-	start((struct otlp_http_cfg){ 0 }, &quick);
+	start((struct exporter_cfg){ 0 }, &quick);
 	push(1);
 	assert_true(endpoint_saw(&end, 1));
 	before = clock_mono_ns();
-	otlp_http_free(exporter, 500);
+	exporter_free(exporter, 500);
 	assert_true(clock_mono_ns() - before < 20 * NS_PER_S);
 	assert_int_equal(end.cnt, 1);
 	endpoint_stop(&end);
@@ -437,29 +440,37 @@ static void the_end_is_not_held_up_by_a_long_retry_after(void **state)
 
 static void what_cannot_be_an_endpoint_is_refused(void **state)
 {
-	static const char *const url[] = {
-		NULL, "", "ftp://h/", "http://", "http://h:99999/", "::"
-	};
-	struct otlp_http *e = NULL;
-	struct otlp_http_cfg cfg = { 0 };
+	static const char *const url[] = { "", "ftp://h/", "http://", "http://h:99999/", "::" };
+	struct exporter *e = NULL;
+	struct exporter_cfg cfg = { .kind = "otlp_http", .endpoint_cnt = 1 };
+	char why[EXPORTER_WHY_MAX];
 
 	for (size_t i = 0; i < ARRAY_LEN(url); i++) {
-		cfg.url = url[i];
-		assert_int_equal(otlp_http_new(&cfg, &e), -EINVAL);
+		cfg.endpoints = &url[i];
+		assert_int_equal(exporter_new(&cfg, &e, why), -EINVAL);
 	}
-	cfg.url = "http://127.0.0.1:1/v1/traces";
+	cfg.endpoints = (const char *const[]){ "http://127.0.0.1:1/v1/traces" };
 	cfg.headers = "novalue";
-	assert_int_equal(otlp_http_new(&cfg, &e), -EBADMSG);
+	assert_int_equal(exporter_new(&cfg, &e, why), -EBADMSG);
 	cfg.headers = "a=b%0d%0aX-Forged:1";
-	assert_int_equal(otlp_http_new(&cfg, &e), -EBADMSG);
+	assert_int_equal(exporter_new(&cfg, &e, why), -EBADMSG);
 	cfg.headers = "bad name=v";
-	assert_int_equal(otlp_http_new(&cfg, &e), -EBADMSG);
+	assert_int_equal(exporter_new(&cfg, &e, why), -EBADMSG);
+	cfg.headers = "=v";
+	assert_int_equal(exporter_new(&cfg, &e, why), -EBADMSG);
 	cfg.headers = NULL;
 	cfg.ca_file = "/nonexistent/ca.pem";
-	assert_int_equal(otlp_http_new(&cfg, &e), -ENOENT);
+	assert_int_equal(exporter_new(&cfg, &e, why), -ENOENT);
+	assert_string_equal(why, "/nonexistent/ca.pem: No such file or directory");
+	cfg.ca_file = NULL;
+	cfg.key_file = "/dev/null";
+	assert_int_equal(exporter_new(&cfg, &e, why), -EINVAL);
+	cfg.key_file = NULL;
+	cfg.kind = "carrier_pigeon";
+	assert_int_equal(exporter_new(&cfg, &e, why), -EINVAL);
 	assert_null(e);
 	assert_int_equal(read_books().stage == NULL, 1);
-	otlp_http_free(NULL, 0);
+	exporter_free(NULL, 0);
 }
 
 static void shown_addresses_hold_no_secrets(void **state)
@@ -473,14 +484,13 @@ static void shown_addresses_hold_no_secrets(void **state)
 
 static void delays_double_up_to_a_limit_and_vary(void **state)
 {
-	static const struct retry_policy p = { 1000, 30000, 300000 };
+	const struct retry_policy *p = &retry_default;
 
-	assert_int_equal(retry_delay_ms(&p, 1, 0, UINT32_MAX), 1000);
-	assert_int_equal(retry_delay_ms(&p, 1, 0, 0), 500);
-	assert_int_equal(retry_delay_ms(&p, 2, 0, UINT32_MAX), 2000);
-	assert_int_equal(retry_delay_ms(&p, 6, 0, UINT32_MAX), 30000);
-	assert_int_equal(retry_delay_ms(&p, UINT32_MAX, 0, UINT32_MAX), 30000);
-	assert_int_equal(retry_delay_ms(&p, 6, 7, 0), 7000);
+	assert_int_equal(retry_delay_ms(p, 1, UINT32_MAX), 1000);
+	assert_int_equal(retry_delay_ms(p, 1, 0), 500);
+	assert_int_equal(retry_delay_ms(p, 2, UINT32_MAX), 2000);
+	assert_int_equal(retry_delay_ms(p, 6, UINT32_MAX), 30000);
+	assert_int_equal(retry_delay_ms(p, UINT32_MAX, UINT32_MAX), 30000);
 	assert_true(retry_status(429) && retry_status(502) && retry_status(503) &&
 		    retry_status(504) && retry_status(0));
 	assert_false(retry_status(500) || retry_status(400) || retry_status(200) ||

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Endpoints in turn, put aside while they fail. */
+#include "export/delivery.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+
+/* ---- states ---- */
+
+static void set_state(struct delivery *d, struct endpoint *ep, enum endpoint_state state,
+		      const char *text)
+{
+	static const char *const what[] = {
+		[ENDPOINT_FINE] = "works again",
+		[ENDPOINT_DOWN] = "spans are held and sent again",
+		[ENDPOINT_REFUSES] = "refused for good, its spans are dropped",
+		[ENDPOINT_PARTIAL] = "it took a part only, or warns",
+	};
+
+	if (ep->state == state)
+		return;
+	if ((state == ENDPOINT_DOWN) != (ep->state == ENDPOINT_DOWN))
+		__atomic_add_fetch(&d->down, state == ENDPOINT_DOWN ? 1 : -1, __ATOMIC_RELAXED);
+	ep->state = state;
+	if (state == ENDPOINT_FINE)
+		log_info("export %s to %s: %s", d->name, ep->shown, what[state]);
+	else
+		log_warn("export %s to %s: %s; %s", d->name, ep->shown, text, what[state]);
+}
+
+static void put_aside(struct delivery *d, struct endpoint *ep, const struct verdict *v)
+{
+	uint32_t chance;
+	uint64_t ms = v->wait_ms;
+
+	if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != sizeof(chance))
+		chance = UINT32_MAX / 2;
+	ep->fails++;
+	ep->asked = ms > 0;
+	if (!ep->asked)
+		ms = retry_delay_ms(&d->policy, ep->fails, chance);
+	ep->aside_ns = clock_mono_ns() + ms * NS_PER_MS;
+	set_state(d, ep, ENDPOINT_DOWN, v->text);
+}
+
+/* An answer that ends the delivery, one way or the other. */
+static struct outcome judge(struct delivery *d, struct endpoint *ep, const struct verdict *v,
+			    uint64_t cnt)
+{
+	uint64_t lost = v->what == VERDICT_REFUSED ? cnt : MIN(v->rejected, cnt);
+
+	ep->fails = 0;
+	ep->aside_ns = 0;
+	d->gave_up = false;
+	if (v->what == VERDICT_REFUSED)
+		set_state(d, ep, ENDPOINT_REFUSES, v->text);
+	else if (lost || v->text[0])
+		set_state(d, ep, ENDPOINT_PARTIAL, v->text[0] ? v->text : "rejected spans");
+	else
+		set_state(d, ep, ENDPOINT_FINE, "");
+	return (struct outcome){ lost, v->what == VERDICT_REFUSED ? DROP_REFUSED : DROP_REJECTED };
+}
+
+/* ---- choosing and waiting ---- */
+
+/* The next in turn that is not aside, else the one that comes back first. */
+static struct endpoint *choose(struct delivery *d)
+{
+	uint64_t now = clock_mono_ns();
+	size_t best = d->next;
+
+	for (size_t i = 0; i < d->cnt; i++) {
+		size_t at = (d->next + i) % d->cnt;
+
+		if (d->endpoint[at].aside_ns <= now) {
+			best = at;
+			break;
+		}
+		if (d->endpoint[at].aside_ns < d->endpoint[best].aside_ns)
+			best = at;
+	}
+	d->next = (best + 1) % d->cnt;
+	return &d->endpoint[best];
+}
+
+/*
+ * Waits until the endpoint may be tried, but not past 'until'. False when its time would come
+ * after the end. A wait of our own choosing is cut short when the end is announced; one that the
+ * endpoint asked for is not.
+ */
+static bool wait_for(struct delivery *d, const struct endpoint *ep, uint64_t until)
+{
+	struct queue *q = d->queue;
+	bool ok = true, announced;
+
+	until = MIN(until, ep->aside_ns);
+	pthread_mutex_lock(&q->lock);
+	announced = q->stop;
+	while (ok && clock_mono_ns() < until) {
+		if (q->stop && !ep->asked && !announced)
+			break;
+		ok = !q->stop || until < q->stop_ns;
+		if (ok)
+			queue_wait_until(q, until);
+	}
+	pthread_mutex_unlock(&q->lock);
+	return ok && !queue_past_end(q);
+}
+
+static struct outcome give_up_on(struct delivery *d, uint64_t cnt)
+{
+	if (!d->gave_up)
+		log_warn("export %s: no endpoint takes spans; the oldest are given up", d->name);
+	d->gave_up = true;
+	return (struct outcome){ cnt, DROP_GAVE_UP };
+}
+
+struct outcome deliver(struct delivery *d, struct str body, uint64_t cnt)
+{
+	uint64_t give_up = d->give_up_ns ? clock_mono_ns() + d->give_up_ns : UINT64_MAX;
+
+	for (bool again = false;; again = true) {
+		struct endpoint *ep = choose(d);
+		struct verdict v = { 0 };
+
+		if (!wait_for(d, ep, give_up))
+			return (struct outcome){ cnt, DROP_END };
+		if (clock_mono_ns() >= give_up)
+			return give_up_on(d, cnt);
+		__atomic_add_fetch(&d->tries, 1, __ATOMIC_RELAXED);
+		if (again)
+			__atomic_add_fetch(&d->retries, 1, __ATOMIC_RELAXED);
+		d->kind->send(ep->conn, body, &d->queue->stop_ns, &v);
+		if (v.what != VERDICT_RETRY)
+			return judge(d, ep, &v, cnt);
+		put_aside(d, ep, &v);
+	}
+}
+
+void delivery_wake(struct delivery *d)
+{
+	for (size_t i = 0; i < d->cnt; i++)
+		if (d->kind->wake)
+			d->kind->wake(d->endpoint[i].conn);
+}
+
+/* ---- life ---- */
+
+static int add_endpoint(struct delivery *d, const struct exporter_cfg *cfg, const char *endpoint,
+			char why[EXPORTER_WHY_MAX])
+{
+	struct endpoint *ep = &d->endpoint[d->cnt];
+	int err;
+
+	/* A path or a list of brokers is no URL, and holds no secret. */
+	if (!strstr(endpoint, "://"))
+		ep->shown = strdup(endpoint);
+	else if (url_without_secrets(endpoint, &ep->shown))
+		return refuse(why, -EINVAL, "an endpoint is not a URL");
+	if (!ep->shown)
+		return refuse(why, -ENOMEM, "no memory");
+	err = d->kind->open(cfg, endpoint, &ep->conn, why);
+	if (err) {
+		free(ep->shown);
+		return err;
+	}
+	d->cnt++;
+	return 0;
+}
+
+static int add_whole(struct delivery *d, const struct exporter_cfg *cfg, char why[EXPORTER_WHY_MAX])
+{
+	struct buf list = { 0 };
+	int err = 0;
+
+	for (size_t i = 0; i < cfg->endpoint_cnt; i++)
+		err |= buf_printf(&list, "%s%s", i ? "," : "", cfg->endpoints[i]);
+	err = err ? refuse(why, -ENOMEM, "no memory") : add_endpoint(d, cfg, list.p, why);
+	buf_fini(&list);
+	return err;
+}
+
+int delivery_init(struct delivery *d, const struct exporter_cfg *cfg, char why[EXPORTER_WHY_MAX])
+{
+	int err = 0;
+
+	if (!cfg->endpoint_cnt)
+		return refuse(why, -EINVAL, "no endpoint");
+	if (cfg->endpoint_cnt > ENDPOINTS_MAX)
+		return refuse(why, -E2BIG, "more than %d endpoints", ENDPOINTS_MAX);
+	if (d->kind->whole)
+		return add_whole(d, cfg, why);
+	for (size_t i = 0; !err && i < cfg->endpoint_cnt; i++)
+		err = add_endpoint(d, cfg, cfg->endpoints[i], why);
+	return err;
+}
+
+void delivery_fini(struct delivery *d)
+{
+	for (size_t i = 0; i < d->cnt; i++) {
+		d->kind->close(d->endpoint[i].conn);
+		free(d->endpoint[i].shown);
+	}
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which endpoint gets a body, and when it is tried again. Endpoints take turns; one that fails is
+ * put aside with back-off while the others go on, and comes back by being tried in its turn. A
+ * change of an endpoint's state is logged, not each try.
+ */
+#ifndef EXPORT_DELIVERY_H
+#define EXPORT_DELIVERY_H
+
+#include "export/queue.h"
+
+#define ENDPOINTS_MAX 64
+
+enum endpoint_state { ENDPOINT_FINE, ENDPOINT_DOWN, ENDPOINT_REFUSES, ENDPOINT_PARTIAL };
+
+struct endpoint {
+	void *conn;
+	char *shown;		   /* for log lines: without user, password and query */
+	uint64_t aside_ns;	   /* monotonic: not to be tried before */
+	bool asked;		   /* by the endpoint itself */
+	uint32_t fails;		   /* in a row */
+	enum endpoint_state state; /* as last logged */
+};
+
+struct delivery {
+	const struct kind *kind;
+	struct queue *queue; /* for the waiting, and the end */
+	const char *name;    /* for log lines */
+	struct retry_policy policy;
+	uint64_t give_up_ns; /* 0: never */
+	struct endpoint endpoint[ENDPOINTS_MAX];
+	size_t cnt;
+	size_t next;
+	bool gave_up;		       /* logged, since an endpoint last answered */
+	uint64_t tries, retries, down; /* atomic */
+};
+
+/* Opens the connections of cfg's endpoints. 0, or an error and why. */
+int delivery_init(struct delivery *d, const struct exporter_cfg *cfg, char why[EXPORTER_WHY_MAX]);
+void delivery_fini(struct delivery *d);
+/* Sends a body of cnt spans until that is decided. DROP_END: the end came first. */
+struct outcome deliver(struct delivery *d, struct str body, uint64_t cnt);
+/* Ends the waiting of a send; from another thread. */
+void delivery_wake(struct delivery *d);
+
+#endif
