@@ -1,0 +1,658 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "store/block.h"
+#include "unit/export/span_gen.h"
+#include "unit/store/span_equal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SPANS	  300
+#define RESOURCES 4
+
+/* ---- spans that were made up, and the block of them ---- */
+
+static struct gen g;
+static struct resource *resource[RESOURCES];
+static struct scope scope[3];
+static struct span *span[SPANS];
+static uint32_t span_cnt;
+
+static struct buf body;
+static struct block_index index_;
+
+static int memory_read(void *ctx, uint64_t off, void *to, size_t len)
+{
+	const struct buf *from = ctx;
+
+	if (off > from->len || len > from->len - off)
+		return -EIO;
+	memcpy(to, from->p + off, len);
+	return 0;
+}
+
+static struct block *open_body(void)
+{
+	struct block_source from = { &body, memory_read, body.len };
+	struct block *b;
+
+	assert_int_equal(block_open(&from, &b), 0);
+	return b;
+}
+
+/* Keys and values that come again, twice in one span now and then. */
+static void add_common(struct span *s)
+{
+	static const char *const key[] = { "a", "b", "http.route", "status", "host.name" };
+	uint32_t cnt = gen_below(&g, 6);
+
+	for (uint32_t i = 0; i < cnt; i++) {
+		const char *k = key[gen_below(&g, ARRAY_LEN(key))];
+
+		switch (gen_below(&g, 4)) {
+		case 0: attrs_add_int(&s->attrs, g.mem, k, (int)gen_below(&g, 6) - 2); break;
+		case 1: attrs_add_double(&s->attrs, g.mem, k, gen_below(&g, 6) / 2.0); break;
+		case 2: attrs_add_bool(&s->attrs, g.mem, k, gen_below(&g, 2)); break;
+		default:
+			attrs_add_str(&s->attrs, g.mem, k,
+				      arena_printf(g.mem, "v%u", gen_below(&g, 4)));
+		}
+	}
+}
+
+static void make_spans(uint64_t seed)
+{
+	g = (struct gen){ .state = seed * 0x9e3779b97f4a7c15u | 1, .mem = arena_new(0) };
+	for (uint32_t i = 0; i < RESOURCES; i++)
+		resource[i] = gen_resource(&g, i / 2);
+	memset(scope, 0, sizeof(scope));
+	scope[1] = (struct scope){ .name = STR("lib"), .version = STR("1.2") };
+	scope[2] = (struct scope){ .name = STR("lib"), .schema_url = STR("https://x") };
+	attrs_add_str(&scope[2].attrs, g.mem, "b", STR("v1"));
+	scope[2].attrs.dropped = 2;
+	span_cnt = 1 + gen_below(&g, SPANS - 1);
+	for (uint32_t i = 0; i < span_cnt; i++) {
+		struct resource *r = resource[gen_below(&g, RESOURCES)];
+		struct span *s = gen_below(&g, 3) ? gen_http_span(&g, r)
+						  : gen_span(&g, r, &scope[gen_below(&g, 3)]);
+		uint32_t like = i ? gen_below(&g, i) : 0;
+
+		if (i && gen_below(&g, 4)) {
+			s->trace_id = span[like]->trace_id;
+			if (gen_below(&g, 2))
+				s->parent_id = span[like]->span_id;
+		}
+		if (i && gen_below(&g, 30) == 0)
+			s->span_id = span[like]->span_id;
+		if (gen_below(&g, 3))
+			s->status = gen_below(&g, 3);
+		add_common(s);
+		span[i] = s;
+	}
+}
+
+static void seal_spans(uint64_t seed)
+{
+	struct block_builder *b = block_builder_new();
+
+	make_spans(seed);
+	for (uint32_t i = 0; i < span_cnt; i++)
+		assert_int_equal(block_add(b, span[i]), 0);
+	assert_int_equal(block_spans(b), span_cnt);
+	assert_int_equal(block_seal(b, 1, &body, &index_), 0);
+	assert_int_equal(block_spans(b), 0);
+	block_builder_free(b);
+	assert_int_equal(block_filter_check(buf_str(&index_.filter)), 0);
+}
+
+static void drop_spans(void)
+{
+	for (uint32_t i = 0; i < RESOURCES; i++)
+		resource_put(resource[i]);
+	arena_free(g.mem);
+	buf_fini(&body);
+	buf_fini(&index_.filter);
+}
+
+/* ---- what a visitor saw ---- */
+
+struct seen {
+	bool taken[SPANS];
+	uint32_t cnt;
+	uint32_t stop_at;
+	uint64_t last_start;
+	bool check_order;
+};
+
+static bool take_span(void *ctx, const struct span *s)
+{
+	struct seen *seen = ctx;
+	uint32_t i;
+
+	for (i = 0; i < span_cnt; i++)
+		if (!seen->taken[i] && span_equal(s, span[i]))
+			break;
+	assert_true(i < span_cnt);
+	seen->taken[i] = true;
+	if (seen->check_order && seen->cnt)
+		assert_true(s->start_ns <= seen->last_start);
+	seen->last_start = s->start_ns;
+	return ++seen->cnt != seen->stop_at;
+}
+
+static void round_trip(void **state)
+{
+	for (uint64_t seed = 1; seed <= 20; seed++) {
+		struct scan q = { .whole = true };
+		struct seen seen = { .check_order = true };
+		struct block *b;
+
+		seal_spans(seed);
+		b = open_body();
+		assert_int_equal(block_verify(b), 0);
+		assert_int_equal(block_scan(b, &q, take_span, &seen), 0);
+		assert_int_equal(seen.cnt, span_cnt);
+		assert_int_equal(index_.spans, span_cnt);
+		block_close(b);
+		drop_spans();
+	}
+}
+
+static void a_visitor_ends_a_scan(void **state)
+{
+	struct scan q = { .whole = true };
+	struct seen seen = { .stop_at = 1 };
+	struct block *b;
+
+	seal_spans(3);
+	b = open_body();
+	assert_int_equal(block_scan(b, &q, take_span, &seen), 1);
+	assert_int_equal(seen.cnt, 1);
+	block_close(b);
+	drop_spans();
+}
+
+static void a_scan_ends_at_its_deadline(void **state)
+{
+	struct scan q = { .whole = true, .deadline_ns = 1 };
+	struct seen seen = { 0 };
+	struct block *b;
+
+	seal_spans(3);
+	b = open_body();
+	assert_int_equal(block_scan(b, &q, take_span, &seen), -ETIMEDOUT);
+	block_close(b);
+	drop_spans();
+}
+
+static bool same_trace(const struct trace_id *a, const struct trace_id *b)
+{
+	return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+static void traces_by_id(void **state)
+{
+	struct trace_id two[3] = { { { 1, 2, 3 } } };
+
+	for (uint64_t seed = 1; seed <= 5; seed++) {
+		seal_spans(seed);
+		for (uint32_t n = 0; n + 1 < span_cnt; n += 7) {
+			struct seen seen = { 0 };
+			struct block *b = open_body();
+			uint32_t want = 0;
+
+			two[1] = span[n]->trace_id;
+			two[2] = span[n + 1]->trace_id;
+			assert_true(block_may_have_trace(buf_str(&index_.filter), &two[1]));
+			assert_int_equal(block_traces(b, two, 3, take_span, &seen), 0);
+			for (uint32_t i = 0; i < span_cnt; i++)
+				want += same_trace(&span[i]->trace_id, &two[1]) ||
+					same_trace(&span[i]->trace_id, &two[2]);
+			assert_int_equal(seen.cnt, want);
+			block_close(b);
+		}
+		drop_spans();
+	}
+}
+
+/* ---- conditions: a scan finds what cond_match() says ---- */
+
+static struct field gen_field(void)
+{
+	static const char *const key[] = { "a",		"b",	"http.route", "status",
+					   "host.name", "none", "url.path",   "process.pid" };
+	enum field_kind kind =
+		gen_below(&g, 3) ? gen_below(&g, FIELD_EVENT_NAME + 1) : gen_below(&g, 2);
+	const struct span *s = span[gen_below(&g, span_cnt)];
+	struct str k = str_of(key[gen_below(&g, ARRAY_LEN(key))]);
+
+	if (kind == FIELD_EVENT_ATTR && s->event_cnt && s->events[0].attrs.cnt)
+		k = s->events[0].attrs.item[0].key;
+	else if (kind == FIELD_LINK_ATTR && s->link_cnt && s->links[0].attrs.cnt)
+		k = s->links[0].attrs.item[0].key;
+	else if (s->attrs.cnt && gen_below(&g, 3) == 0)
+		k = s->attrs.item[gen_below(&g, s->attrs.cnt)].key;
+	return (struct field){ kind, k };
+}
+
+static const struct cond *gen_cond(struct patterns *patterns, int depth)
+{
+	static const enum cmp plain[] = { CMP_EQ, CMP_EQ, CMP_EQ, CMP_NE,    CMP_LT,
+					  CMP_LE, CMP_GT, CMP_GE, CMP_EXISTS };
+	static const char *const regex[] = { "v.*", ".*[0-9]", "", "GET.*", "service-0|v1" };
+	uint32_t what = gen_below(&g, depth < 4 ? 6 : 3);
+	struct field f = gen_field();
+	struct value v;
+	const struct cond *c;
+	char why[128];
+
+	if (what == 3)
+		return cond_and(g.mem, gen_cond(patterns, depth + 1),
+				gen_cond(patterns, depth + 1));
+	if (what == 4)
+		return cond_or(g.mem, gen_cond(patterns, depth + 1), gen_cond(patterns, depth + 1));
+	if (what == 5)
+		return cond_not(g.mem, gen_cond(patterns, depth + 1));
+	if (what == 2) {
+		struct str text = str_of(regex[gen_below(&g, ARRAY_LEN(regex))]);
+
+		assert_int_equal(cond_regex(g.mem, patterns, f, gen_below(&g, 2), text, &c, why),
+				 0);
+		return c;
+	}
+	/* a value that is there, mostly */
+	v = field_value(&f, span[gen_below(&g, span_cnt)]);
+	if (v.type == VALUE_EMPTY || v.type == VALUE_ARRAY || v.type == VALUE_KVLIST ||
+	    gen_below(&g, 5) == 0)
+		v = (struct value){ .type = VALUE_INT, .i = gen_below(&g, 5) };
+	else if (v.type == VALUE_INT && gen_below(&g, 4) == 0)
+		v = (struct value){ .type = VALUE_DOUBLE, .d = (double)v.i };
+	return cond_cmp(g.mem, f, plain[gen_below(&g, ARRAY_LEN(plain))], v);
+}
+
+static uint32_t check_query(const struct cond *c, struct time_range r)
+{
+	struct scan q = { .where = c, .whole = true, .range = r };
+	struct seen seen = { .check_order = true };
+	struct block *b = open_body();
+	uint32_t want = 0, match = 0;
+
+	for (uint32_t i = 0; i < span_cnt; i++) {
+		bool in =
+			span[i]->start_ns >= r.from_ns && (!r.to_ns || span[i]->start_ns < r.to_ns);
+
+		match += cond_match(c, span[i]);
+		want += in && cond_match(c, span[i]);
+	}
+	assert_int_equal(block_scan(b, &q, take_span, &seen), 0);
+	assert_int_equal(seen.cnt, want);
+	for (uint32_t i = 0; i < span_cnt; i++)
+		assert_true(!seen.taken[i] || cond_match(c, span[i]));
+	if (match)
+		assert_true(block_may_match(&index_, buf_str(&index_.filter), c));
+	block_close(b);
+	return match;
+}
+
+static void scans_agree_with_cond_match(void **state)
+{
+	uint32_t hits = 0;
+
+	for (uint64_t seed = 1; seed <= 12; seed++) {
+		struct patterns patterns = { 0 };
+
+		seal_spans(seed);
+		for (int i = 0; i < 250; i++) {
+			struct time_range r = { 0 };
+
+			if (gen_below(&g, 4) == 0) {
+				r.from_ns = span[gen_below(&g, span_cnt)]->start_ns;
+				r.to_ns = gen_below(&g, 2) ? 0 : r.from_ns + (1ull << 50);
+			}
+			hits += check_query(gen_cond(&patterns, 0), r) != 0;
+		}
+		patterns_free(&patterns);
+		drop_spans();
+	}
+	/* the generator asks for things that are there */
+	assert_true(hits > 1000);
+}
+
+/* ---- what the index rules out ---- */
+
+static const struct cond *equal(enum field_kind kind, const char *key, struct value v)
+{
+	return cond_cmp(g.mem, (struct field){ kind, str_of(key) }, CMP_EQ, v);
+}
+
+static struct value text(const char *s)
+{
+	return (struct value){ .type = VALUE_STR, .str = str_of(s) };
+}
+
+static struct value number(int64_t i)
+{
+	return (struct value){ .type = VALUE_INT, .i = i };
+}
+
+static bool may(const struct cond *c)
+{
+	return block_may_match(&index_, buf_str(&index_.filter), c);
+}
+
+/* A shop of two services that do not call the same. */
+static void seal_shop(void)
+{
+	struct block_builder *b = block_builder_new();
+
+	g = (struct gen){ .state = 7, .mem = arena_new(0) };
+	for (uint32_t i = 0; i < RESOURCES; i++)
+		resource[i] = gen_resource(&g, i);
+	for (uint32_t i = 0; i < 100; i++) {
+		struct span *s = gen_http_span(&g, resource[i % 2]);
+
+		s->name = i % 2 ? STR("GET /b") : STR("GET /a");
+		s->start_ns = 1000 + i;
+		s->end_ns = s->start_ns + 50;
+		assert_int_equal(block_add(b, s), 0);
+	}
+	assert_int_equal(block_seal(b, 1, &body, &index_), 0);
+	block_builder_free(b);
+}
+
+static void the_index_rules_out_what_is_not_there(void **state)
+{
+	const struct cond *a, *name_b;
+
+	seal_shop();
+	a = equal(FIELD_SERVICE, "", text("service-0"));
+	name_b = equal(FIELD_NAME, "", text("GET /b"));
+	assert_true(may(a));
+	assert_true(may(name_b));
+	assert_false(may(equal(FIELD_SERVICE, "", text("service-2"))));
+	assert_false(may(cond_and(g.mem, a, name_b)));
+	assert_true(may(cond_or(g.mem, a, name_b)));
+	assert_false(may(equal(FIELD_ATTR, "no.such.key", text("x"))));
+	assert_true(may(equal(FIELD_ATTR, "user_agent.original", text("curl/7.88.1"))));
+	assert_true(may(equal(FIELD_ATTR, "server.port", number(8080))));
+	assert_false(may(equal(FIELD_ATTR, "server.port", number(8081))));
+	assert_false(may(equal(FIELD_RESOURCE_ATTR, "host.name", text("elsewhere"))));
+	assert_true(may(equal(FIELD_ATTR, "host.name", text("wheelhouse"))));
+	assert_false(may(equal(FIELD_STATUS, "", number(STATUS_ERROR))));
+	assert_false(may(equal(FIELD_DURATION, "", number(51))));
+	assert_true(may(equal(FIELD_DURATION, "", number(50))));
+	assert_false(
+		may(cond_cmp(g.mem, (struct field){ .kind = FIELD_START }, CMP_LT, number(1000))));
+	assert_true(may(cond_not(g.mem, equal(FIELD_ATTR, "no.such.key", text("x")))));
+	assert_int_equal(index_.start_min_ns, 1000);
+	assert_int_equal(index_.start_max_ns, 1099);
+	assert_int_equal(index_.duration_max_ns, 50);
+	drop_spans();
+}
+
+static void the_index_finds_few_false_traces(void **state)
+{
+	uint32_t found = 0;
+
+	seal_shop();
+	for (int i = 0; i < 10000; i++) {
+		struct trace_id id;
+
+		gen_next(&g);
+		memcpy(id.b, &g.state, 8);
+		gen_next(&g);
+		memcpy(id.b + 8, &g.state, 8);
+		found += block_may_have_trace(buf_str(&index_.filter), &id);
+	}
+	assert_in_range(found, 0, 20);
+	drop_spans();
+}
+
+static void the_index_finds_few_false_values(void **state)
+{
+	uint32_t found = 0;
+
+	seal_shop();
+	for (int i = 0; i < 1000; i++)
+		found += may(equal(FIELD_ATTR, "user_agent.original",
+				   (struct value){ .type = VALUE_STR,
+						   .str = arena_printf(g.mem, "nobody/%d", i) }));
+	assert_in_range(found, 0, 30);
+	drop_spans();
+}
+
+struct names {
+	uint32_t operations, tags;
+	bool found;
+};
+
+static void count_operation(void *ctx, struct str service, struct str name, enum span_kind kind)
+{
+	struct names *n = ctx;
+
+	n->operations++;
+	n->found |= str_eq(service, STR("service-1")) && str_eq(name, STR("GET /b")) &&
+		    kind == SPAN_SERVER;
+}
+
+static void count_tag(void *ctx, enum field_kind kind, struct str key)
+{
+	struct names *n = ctx;
+
+	n->tags += kind == FIELD_SPAN_ATTR;
+	n->found |= kind == FIELD_RESOURCE_ATTR && str_eq(key, STR("host.name"));
+}
+
+static void the_index_lists_names(void **state)
+{
+	struct names n = { 0 };
+
+	seal_shop();
+	block_operations(buf_str(&index_.filter), count_operation, &n);
+	assert_int_equal(n.operations, 2);
+	assert_true(n.found);
+	n.found = false;
+	block_tags(buf_str(&index_.filter), count_tag, &n);
+	assert_int_equal(n.tags, 14);
+	assert_true(n.found);
+	drop_spans();
+}
+
+/* ---- values ---- */
+
+struct listed {
+	const struct field *f;
+	struct value v[512];
+	uint32_t cnt;
+};
+
+static bool list_value(void *ctx, const struct value *v)
+{
+	struct listed *l = ctx;
+
+	assert_true(l->cnt < ARRAY_LEN(l->v));
+	l->v[l->cnt] = *v;
+	if (v->type == VALUE_STR || v->type == VALUE_BYTES)
+		l->v[l->cnt].str = arena_str(g.mem, v->str);
+	l->cnt++;
+	return true;
+}
+
+static void values_are_all_there(void **state)
+{
+	static const struct field fields[] = {
+		{ FIELD_SPAN_ATTR, { "a", 1 } },
+		{ FIELD_ATTR, { "host.name", 9 } },
+		{ FIELD_RESOURCE_ATTR, { "process.pid", 11 } },
+		{ FIELD_NAME, { NULL, 0 } },
+		{ FIELD_SERVICE, { NULL, 0 } },
+		{ FIELD_KIND, { NULL, 0 } },
+		{ FIELD_SCOPE_NAME, { NULL, 0 } },
+		{ FIELD_STATUS_MESSAGE, { NULL, 0 } },
+		{ FIELD_SPAN_ID, { NULL, 0 } },
+	};
+	struct block *b;
+
+	seal_spans(11);
+	b = open_body();
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
+		const struct cond *where = equal(FIELD_STATUS, "", number(STATUS_ERROR));
+		struct listed l = { .f = &fields[i] };
+
+		assert_int_equal(
+			block_values(b, l.f, where, (struct time_range){ 0 }, list_value, &l), 0);
+		for (uint32_t k = 0; k < span_cnt; k++) {
+			struct value v = field_value(l.f, span[k]);
+			bool found = v.type == VALUE_EMPTY || span[k]->status != STATUS_ERROR;
+
+			for (uint32_t n = 0; n < l.cnt && !found; n++)
+				found = value_equal(&v, &l.v[n]);
+			assert_true(found);
+		}
+	}
+	block_close(b);
+	drop_spans();
+}
+
+/* ---- limits ---- */
+
+static void a_full_block_asks_to_be_sealed(void **state)
+{
+	struct block_builder *b = block_builder_new();
+	struct span s = { .name = STR("x"), .scope = &scope_capture };
+	struct block_index x;
+	uint32_t cnt = 0;
+
+	g = (struct gen){ .state = 3, .mem = arena_new(0) };
+	s.resource = gen_resource(&g, 0);
+	while (block_add(b, &s) == 0)
+		cnt++;
+	assert_int_equal(cnt, BLOCK_SPANS_MAX);
+	assert_int_equal(block_add(b, &s), -ENOSPC);
+	assert_int_equal(block_seal(b, 1, &body, &x), 0);
+	assert_int_equal(block_add(b, &s), 0);
+	block_builder_free(b);
+	buf_fini(&x.filter);
+	buf_fini(&body);
+	resource_put(s.resource);
+	arena_free(g.mem);
+}
+
+static void memory_is_bounded(void **state)
+{
+	struct block_builder *b = block_builder_new();
+	struct span s = { .name = STR("x"), .scope = &scope_capture };
+	char *big = calloc(1, 9 << 20);
+	uint64_t n = 0;
+	int err = 0;
+
+	g = (struct gen){ .state = 3, .mem = arena_new(0) };
+	s.resource = gen_resource(&g, 0);
+	attrs_add_str(&s.attrs, g.mem, "big", (struct str){ big, 9 << 20 });
+	assert_int_equal(block_add(b, &s), -E2BIG);
+	for (; !err; n++) {
+		memcpy(big, &n, sizeof(n));
+		s.attrs.item[0].value.str.len = 100000;
+		err = block_add(b, &s);
+		assert_true(block_memory(b) <= BLOCK_BYTES_MAX);
+	}
+	assert_int_equal(err, -ENOSPC);
+	assert_true(n > 50);
+	block_builder_free(b);
+	resource_put(s.resource);
+	arena_free(g.mem);
+	free(big);
+}
+
+static void an_empty_block_is_one_too(void **state)
+{
+	struct block_builder *b = block_builder_new();
+	struct scan q = { 0 };
+	struct block *open;
+
+	assert_int_equal(block_seal(b, 1, &body, &index_), 0);
+	assert_int_equal(block_filter_check(buf_str(&index_.filter)), 0);
+	open = open_body();
+	assert_int_equal(block_scan(open, &q, take_span, NULL), 0);
+	block_close(open);
+	block_builder_free(b);
+	buf_fini(&body);
+	buf_fini(&index_.filter);
+}
+
+/* ---- damage ---- */
+
+static bool ignore_span(void *ctx, const struct span *s)
+{
+	return true;
+}
+
+static void damage_is_seen(void **state)
+{
+	uint32_t seen = 0, all = 0;
+
+	seal_spans(2);
+	for (size_t i = 0; i < body.len; i += 3) {
+		struct block_source from = { &body, memory_read, body.len };
+		struct scan q = { .whole = true };
+		struct block *b = NULL;
+		int err;
+
+		body.p[i] ^= 0x10;
+		err = block_open(&from, &b);
+		if (!err)
+			err = block_verify(b);
+		assert_true(!err || err == -EBADMSG);
+		if (!err) /* a bit that decompressing does not look at */
+			assert_int_equal(block_scan(b, &q, ignore_span, NULL), 0);
+		seen += err == -EBADMSG;
+		all++;
+		block_close(b);
+		body.p[i] ^= 0x10;
+	}
+	assert_true(seen * 100 >= all * 99);
+	for (size_t i = 0; i < index_.filter.len; i++) {
+		index_.filter.p[i] ^= 1;
+		assert_int_equal(block_filter_check(buf_str(&index_.filter)), -EBADMSG);
+		index_.filter.p[i] ^= 1;
+	}
+	drop_spans();
+}
+
+static void short_bodies_are_refused(void **state)
+{
+	seal_spans(2);
+	for (size_t len = 0; len < body.len; len += 97) {
+		struct block_source from = { &body, memory_read, len };
+		struct block *b;
+
+		assert_int_equal(block_open(&from, &b), -EBADMSG);
+	}
+	drop_spans();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(round_trip),
+		cmocka_unit_test(a_visitor_ends_a_scan),
+		cmocka_unit_test(a_scan_ends_at_its_deadline),
+		cmocka_unit_test(traces_by_id),
+		cmocka_unit_test(scans_agree_with_cond_match),
+		cmocka_unit_test(the_index_rules_out_what_is_not_there),
+		cmocka_unit_test(the_index_finds_few_false_traces),
+		cmocka_unit_test(the_index_finds_few_false_values),
+		cmocka_unit_test(the_index_lists_names),
+		cmocka_unit_test(values_are_all_there),
+		cmocka_unit_test(a_full_block_asks_to_be_sealed),
+		cmocka_unit_test(memory_is_bounded),
+		cmocka_unit_test(an_empty_block_is_one_too),
+		cmocka_unit_test(damage_is_seen),
+		cmocka_unit_test(short_bodies_are_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

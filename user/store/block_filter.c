@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the filter beside a body tells without reading the body. */
+#include "store/block_format.h"
+
+#include <errno.h>
+
+/* The parts of a filter; empty where it is malformed. */
+struct filter {
+	struct str operations, tags, traces, pairs;
+};
+
+static bool filter_parse(struct str from, struct filter *ret)
+{
+	struct cursor c = cursor_of(from.p, from.len);
+	uint32_t len[FILTER_PARTS];
+	bool ok = take_u32le(&c) == FILTER_MAGIC;
+
+	take_u32le(&c); /* the checksum is looked at once */
+	for (size_t i = 0; i < FILTER_PARTS; i++)
+		len[i] = take_u32le(&c);
+	ret->operations = take_str(&c, len[0]);
+	ret->tags = take_str(&c, len[1]);
+	ret->traces = take_str(&c, len[2]);
+	ret->pairs = take_str(&c, len[3]);
+	ok = ok && !c.bad && c.p == c.end;
+	if (!ok)
+		*ret = (struct filter){ 0 };
+	return ok;
+}
+
+static bool bloom_has(struct str bloom, uint64_t h)
+{
+	for (uint32_t i = 0; i < BLOOM_HASHES && bloom.len; i++) {
+		uint32_t bit = bloom_bit(h, i, (uint32_t)bloom.len);
+
+		if (!(bloom.p[bit / 8] & 1 << bit % 8))
+			return false;
+	}
+	return bloom.len != 0;
+}
+
+bool block_may_have_trace(struct str filter, const struct trace_id *id)
+{
+	struct filter f;
+
+	if (!filter_parse(filter, &f))
+		return true;
+	return bloom_has(f.traces, text_hash((struct str){ (const char *)id->b, sizeof(id->b) }));
+}
+
+/* ---- lists ---- */
+
+struct operation {
+	struct str service, name;
+	uint32_t kind;
+};
+
+/* Walks them: operations stand in the order of their services. */
+struct operations {
+	struct cursor services, at;
+	uint64_t left;
+	uint64_t passed; /* services, the current one too */
+	struct str service;
+};
+
+static void operations_begin(struct operations *o, struct str from)
+{
+	struct cursor c = cursor_of(from.p, from.len);
+	uint64_t cnt = take_varint(&c);
+
+	*o = (struct operations){ .services = c };
+	for (uint64_t i = 0; i < cnt && !c.bad; i++)
+		take_text(&c);
+	o->services.end = c.p;
+	o->left = take_varint(&c);
+	o->at = c;
+}
+
+static bool operations_next(struct operations *o, struct operation *ret)
+{
+	uint64_t service;
+
+	if (!o->left || o->at.bad)
+		return false;
+	o->left--;
+	service = take_varint(&o->at);
+	ret->kind = (uint32_t)take_varint(&o->at);
+	ret->name = take_text(&o->at);
+	o->at.bad |= service + 1 < o->passed;
+	for (; o->passed <= service && !o->services.bad; o->passed++)
+		o->service = take_text(&o->services);
+	o->at.bad |= o->services.bad;
+	ret->service = o->service;
+	return !o->at.bad;
+}
+
+void block_operations(struct str filter,
+		      void (*visit)(void *ctx, struct str service, struct str name,
+				    enum span_kind kind),
+		      void *ctx)
+{
+	struct operations o;
+	struct operation op;
+	struct filter f;
+
+	filter_parse(filter, &f);
+	operations_begin(&o, f.operations);
+	while (operations_next(&o, &op))
+		visit(ctx, op.service, op.name, (enum span_kind)op.kind);
+}
+
+struct tag {
+	uint8_t kind, types, indexed;
+	struct str key;
+};
+
+static bool take_tag(struct cursor *c, struct tag *ret)
+{
+	ret->kind = take_u8(c);
+	ret->types = take_u8(c);
+	ret->indexed = take_u8(c);
+	ret->key = take_text(c);
+	return !c->bad;
+}
+
+void block_tags(struct str filter, void (*visit)(void *ctx, enum field_kind kind, struct str key),
+		void *ctx)
+{
+	struct filter f;
+	struct cursor c;
+	struct tag t;
+	uint64_t cnt;
+
+	filter_parse(filter, &f);
+	c = cursor_of(f.tags.p, f.tags.len);
+	cnt = take_varint(&c);
+	for (uint64_t i = 0; i < cnt && take_tag(&c, &t); i++)
+		visit(ctx, t.kind, t.key);
+}
+
+static bool lists_are_good(const struct filter *f)
+{
+	struct cursor c = cursor_of(f->tags.p, f->tags.len);
+	uint64_t cnt = take_varint(&c);
+	struct operations o;
+	struct operation op;
+	struct tag t;
+
+	for (uint64_t i = 0; i < cnt && !c.bad; i++)
+		c.bad |= !take_tag(&c, &t) || t.kind > FIELD_LINK_ATTR;
+	if (c.bad || c.p != c.end)
+		return false;
+	operations_begin(&o, f->operations);
+	while (operations_next(&o, &op))
+		;
+	return !o.at.bad && !o.left && o.at.p == o.at.end;
+}
+
+int block_filter_check(struct str filter)
+{
+	struct cursor c = cursor_of(filter.p, filter.len);
+	struct filter f;
+
+	if (!filter_parse(filter, &f))
+		return -EBADMSG;
+	take_u32le(&c);
+	if (take_u32le(&c) != body_check(filter.p + 8, filter.len - 8))
+		return -EBADMSG;
+	return lists_are_good(&f) ? 0 : -EBADMSG;
+}
+
+/* ---- may a span satisfy a condition? ---- */
+
+/* Some span may satisfy it; some span may fail it. */
+struct truth {
+	bool yes, no;
+};
+
+static const struct truth unknown = { true, true };
+
+struct question {
+	const struct block_index *index;
+	struct filter f;
+	const struct operation *op; /* spans of this one; NULL: of any */
+	bool asked_op;		    /* some answer depends on it */
+};
+
+/* A whole number that a double of the same value may stand for; else false. */
+static bool as_whole(const struct value *v, int64_t *ret)
+{
+	if (v->type == VALUE_INT)
+		*ret = v->i;
+	else if (v->type == VALUE_DOUBLE && v->d > -9e15 && v->d < 9e15)
+		*ret = (int64_t)v->d;
+	else
+		return false;
+	return v->type == VALUE_INT || (double)*ret == v->d;
+}
+
+/* May an attribute with this key equal v? */
+static bool tag_may_equal(const struct filter *f, const struct tag *t, const struct value *v)
+{
+	struct value as = *v;
+	bool number = v->type == VALUE_INT || v->type == VALUE_DOUBLE;
+	uint64_t h;
+
+	if (t->types & 1u << VALUE_ARRAY)
+		return true;
+	/* doubles are not indexed, and from 2^53 on integers are compared to them inexactly */
+	if (number && t->types & 1u << VALUE_DOUBLE)
+		return true;
+	if (v->type == VALUE_DOUBLE) {
+		if (!(v->d > -9e15 && v->d < 9e15))
+			return true;
+		if (!as_whole(v, &as.i))
+			return false;
+		as.type = VALUE_INT;
+	}
+	if (!(t->types & 1u << as.type))
+		return false;
+	if (!(t->indexed & 1u << as.type) || !value_pair(t->kind, t->key, &as, &h))
+		return true;
+	return bloom_has(f->pairs, h);
+}
+
+static bool attr_may(const struct filter *f, const struct cond *c)
+{
+	enum field_kind kind = c->field.kind;
+	struct cursor at = cursor_of(f->tags.p, f->tags.len);
+	uint64_t cnt = take_varint(&at);
+	struct tag t;
+
+	for (uint64_t i = 0; i < cnt && take_tag(&at, &t); i++) {
+		bool is_kind = t.kind == kind ||
+			       (kind == FIELD_ATTR &&
+				(t.kind == FIELD_SPAN_ATTR || t.kind == FIELD_RESOURCE_ATTR));
+
+		if (!is_kind || !str_eq(t.key, c->field.key))
+			continue;
+		if (c->cmp != CMP_EQ || tag_may_equal(f, &t, &c->value))
+			return true;
+	}
+	return false;
+}
+
+static struct truth exactly(bool yes)
+{
+	return (struct truth){ yes, !yes };
+}
+
+/* CMP_EQ and CMP_NE: certain where the value is outside. */
+static struct truth inside_may(const struct cond *c, const struct value *low,
+			       const struct value *high)
+{
+	struct cond below = *c, above = *c;
+
+	below.cmp = CMP_LE;
+	above.cmp = CMP_GE;
+	if (cond_compare(&below, low) && cond_compare(&above, high))
+		return unknown;
+	return exactly(c->cmp == CMP_NE);
+}
+
+/* A number known to lie in [low, high]. */
+static struct truth range_may(const struct cond *c, int64_t low, int64_t high)
+{
+	const struct value *v = &c->value;
+	struct value l = { .type = VALUE_INT, .i = low }, h = { .type = VALUE_INT, .i = high };
+	bool at_low = cond_compare(c, &l), at_high = cond_compare(c, &h);
+
+	if (v->type != VALUE_INT && v->type != VALUE_DOUBLE)
+		return exactly(at_low);
+	if (low < 0 || low > high) /* as unsigned numbers they were too large */
+		return unknown;
+	switch (c->cmp) {
+	case CMP_LT:
+	case CMP_LE:
+	case CMP_GT:
+	case CMP_GE: return (struct truth){ at_low || at_high, !at_low || !at_high };
+	case CMP_EQ:
+	case CMP_NE: return inside_may(c, &l, &h);
+	default: return exactly(at_low);
+	}
+}
+
+static struct truth op_may(struct question *q, const struct cond *c)
+{
+	struct value v = { .type = VALUE_STR };
+
+	q->asked_op = true;
+	if (!q->op)
+		return unknown;
+	if (c->field.kind == FIELD_KIND)
+		v = (struct value){ .type = VALUE_INT, .i = q->op->kind };
+	else
+		v.str = c->field.kind == FIELD_NAME ? q->op->name : q->op->service;
+	return exactly(cond_compare(c, &v));
+}
+
+static struct truth status_may(const struct block_index *x, const struct cond *c)
+{
+	struct value error = { .type = VALUE_INT, .i = STATUS_ERROR };
+	bool yes = cond_compare(c, &error);
+
+	if (x->errors == x->spans)
+		return exactly(yes);
+	/* without errors, what only an error satisfies is not there */
+	if (!x->errors && c->cmp == CMP_EQ && yes)
+		return exactly(false);
+	return unknown;
+}
+
+static struct truth leaf_may(struct question *q, const struct cond *c)
+{
+	switch (c->field.kind) {
+	case FIELD_ATTR:
+	case FIELD_SPAN_ATTR:
+	case FIELD_RESOURCE_ATTR:
+	case FIELD_SCOPE_ATTR:
+	case FIELD_EVENT_ATTR:
+	case FIELD_LINK_ATTR: return (struct truth){ attr_may(&q->f, c), true };
+	case FIELD_NAME:
+	case FIELD_SERVICE:
+	case FIELD_KIND: return op_may(q, c);
+	case FIELD_STATUS: return status_may(q->index, c);
+	case FIELD_DURATION: return range_may(c, 0, (int64_t)q->index->duration_max_ns);
+	case FIELD_START:
+		return range_may(c, (int64_t)q->index->start_min_ns,
+				 (int64_t)q->index->start_max_ns);
+	case FIELD_TRACE_ID:
+		if (c->cmp == CMP_EQ && c->value.type == VALUE_BYTES)
+			return (struct truth){ bloom_has(q->f.traces, text_hash(c->value.str)),
+					       true };
+		return unknown;
+	default: return unknown;
+	}
+}
+
+static struct truth cond_may(struct question *q, const struct cond *c)
+{
+	struct truth a, b;
+
+	if (!c)
+		return exactly(true);
+	switch (c->op) {
+	case COND_TRUE: return exactly(true);
+	case COND_FALSE: return exactly(false);
+	case COND_NOT: a = cond_may(q, c->left); return (struct truth){ a.no, a.yes };
+	case COND_AND:
+		a = cond_may(q, c->left);
+		if (!a.yes)
+			return a;
+		b = cond_may(q, c->right);
+		return (struct truth){ a.yes && b.yes, a.no || b.no };
+	case COND_OR:
+		a = cond_may(q, c->left);
+		b = cond_may(q, c->right);
+		return (struct truth){ a.yes || b.yes, a.no && b.no };
+	case COND_CMP: return leaf_may(q, c);
+	}
+	return unknown;
+}
+
+bool block_may_match(const struct block_index *x, struct str filter, const struct cond *c)
+{
+	struct question q = { .index = x };
+	struct operations o;
+	struct operation op;
+
+	if (!filter_parse(filter, &q.f))
+		return true;
+	if (!cond_may(&q, c).yes)
+		return false;
+	if (!q.asked_op)
+		return true;
+	/* service, name and kind are tried together: both may be there, but not on one span */
+	operations_begin(&o, q.f.operations);
+	q.op = &op;
+	while (operations_next(&o, &op))
+		if (cond_may(&q, c).yes)
+			return true;
+	return false;
+}
