@@ -141,6 +141,12 @@ unit-build: $(UNIT_BIN)
 unit: $(if $(ROOM),$(filter $(B)/tests/unit/$(ROOM)/%,$(UNIT_BIN)),$(UNIT_BIN)) ## build and run the unit tests
 	$(Q)fail=0; for t in $^; do $$t || fail=1; done; exit $$fail
 
+# tells what our TraceQL parser accepts, to be compared with Grafana's grammar
+$(B)/tests/traceql/accept: tests/traceql/accept.c $(LINK_api:%=$(B)/lib/%.a)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)
+	$(Q)$(CC) $(UCFLAGS) -o $@ $< -Wl,--start-group $(LINK_api:%=$(B)/lib/%.a) -Wl,--end-group $(LDLIBS)
+
 # fuzz targets: tests/fuzz/NAME_fuzz.c, linked with the rooms that parse
 LINK_fuzz := api receive store discover redact export trace span proto stream ring config core
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,$(B)/tests/%,$(wildcard tests/fuzz/*_fuzz.c))

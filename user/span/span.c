@@ -50,7 +50,7 @@ void attrs_add_bool(struct attrs *a, struct arena *mem, const char *key, bool va
 
 struct attr *attrs_find(const struct attrs *a, struct str key)
 {
-	const struct attr *end = a->item + a->cnt;
+	const struct attr *end = a->cnt ? a->item + a->cnt : a->item; /* C forbids even NULL + 0 */
 
 	/* lengths and last letters differ mostly: few keys are compared whole */
 	for (struct attr *at = a->item; at < end; at++)

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A search: traces that may be meant are found by their spans, loaded whole, and looked at. */
+#include "api/search_parts.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LIMIT_DEFAULT 20u
+#define SPANS_DEFAULT 3u
+#define SETS_MAX      64u
+/* Traces found at once. */
+#define FIND_MIN 32u
+#define FIND_MAX 4096u
+/* What looking at one trace may take beside the trace. */
+#define SCRATCH_MAX (256u << 20)
+
+struct hunt {
+	const struct search *q;
+	struct finder finder;
+	struct arena *mem;     /* of the search */
+	struct arena *scratch; /* of the trace in hand */
+	uint32_t limit, spans;
+	const struct field *fields;
+	uint32_t field_cnt;
+	bool (*visit)(void *ctx, const struct search_trace *t);
+	void *ctx;
+	struct place last; /* looked at; pages go on behind it */
+	bool any_last;
+	uint32_t visited;
+	bool ended; /* by the visitor */
+	struct search_end *end;
+};
+
+/* ---- pages ---------------------------------------------------------------------------------- */
+
+static void write_page(const struct place *p, char out[SEARCH_TOKEN_MAX])
+{
+	snprintf(out, 17, "%016" PRIx64, p->key_ns);
+	trace_id_hex(&p->id, out + 16);
+}
+
+static bool read_hex(const char *s, size_t cnt, uint8_t *out)
+{
+	for (size_t i = 0; i < cnt; i++) {
+		char pair[3] = { s[2 * i], s[2 * i] ? s[2 * i + 1] : 0, 0 };
+
+		if (strspn(pair, "0123456789abcdef") != 2)
+			return false;
+		out[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return true;
+}
+
+static bool read_page(const char *page, struct place *ret)
+{
+	uint8_t key[8];
+
+	if (strlen(page) != SEARCH_TOKEN_MAX - 1 || !read_hex(page, sizeof(key), key) ||
+	    !read_hex(page + 16, sizeof(ret->id.b), ret->id.b))
+		return false;
+	ret->key_ns = 0;
+	for (size_t i = 0; i < sizeof(key); i++)
+		ret->key_ns = ret->key_ns << 8 | key[i];
+	return true;
+}
+
+/* ---- one trace ------------------------------------------------------------------------------ */
+
+static uint8_t *mark(struct eval *e, const struct cond *c)
+{
+	const struct trace *t = e->tree->trace;
+	uint8_t *set = arena_alloc(e->mem, t->span_cnt + 1);
+
+	for (uint32_t i = 0; set && i < t->span_cnt; i++)
+		set[i] = cond_match(c, t->spans[i]);
+	e->failed = e->failed || !set;
+	return set;
+}
+
+/* The spans that where and calls mean; none: the trace is not meant. */
+static struct groups match_conditions(struct eval *e, const struct search *q)
+{
+	enum op op = q->calls_directly ? OP_UNION_CHILD : OP_UNION_DESC;
+	struct groups g = { .item = arena_alloc(e->mem, sizeof(*g.item)) };
+	uint8_t *set = mark(e, q->where);
+
+	if (q->calls && set) {
+		uint8_t *callers = set, *called = mark(e, q->calls);
+
+		set = arena_alloc(e->mem, e->tree->trace->span_cnt + 1);
+		if (called && set)
+			eval_related(e, op, callers, called, set);
+	}
+	if (!g.item || !set)
+		e->failed = true;
+	else
+		g.cnt = eval_group(e, set, g.item);
+	return g;
+}
+
+static bool duration_fits(const struct search *q, const struct search_trace *t)
+{
+	uint64_t ns = t->end_ns > t->start_ns ? t->end_ns - t->start_ns : 0;
+
+	return ns >= q->duration_min_ns && (!q->duration_max_ns || ns <= q->duration_max_ns);
+}
+
+static bool fill_sets(struct hunt *h, const struct trace *t, const struct groups *g,
+		      struct search_trace *ret)
+{
+	uint32_t cnt = MIN(g->cnt, SETS_MAX);
+	struct search_set *sets = arena_alloc(h->scratch, cnt * sizeof(*sets));
+
+	for (uint32_t i = 0; sets && i < cnt; i++) {
+		const struct group *from = &g->item[i];
+		const struct span **spans;
+
+		sets[i].span_cnt = MIN(from->cnt, h->spans);
+		spans = arena_alloc(h->scratch, sets[i].span_cnt * sizeof(*spans));
+		if (!spans)
+			return false;
+		for (uint32_t k = 0; k < sets[i].span_cnt; k++)
+			spans[k] = t->spans[from->span[k]];
+		sets[i].spans = spans;
+		sets[i].matched = from->cnt;
+		sets[i].attrs = from->attrs;
+	}
+	ret->sets = sets;
+	ret->set_cnt = cnt;
+	return sets;
+}
+
+/* 1: it is meant, and ret filled; 0: it is not; -ENOMEM. */
+static int look(struct hunt *h, const struct trace *t, struct search_trace *ret)
+{
+	const struct search *q = h->q;
+	struct spantree tree;
+	struct eval e = { .tree = &tree, .mem = h->scratch };
+	struct groups g;
+
+	memset(ret, 0, sizeof(*ret));
+	arena_reset(h->scratch);
+	if (!spantree_build(t, h->scratch, &tree) || !summarize(&tree, h->scratch, ret))
+		return -ENOMEM;
+	if (!duration_fits(q, ret))
+		return 0;
+	g = match_conditions(&e, q);
+	if (g.cnt && q->query)
+		g = eval_query(&e, q->query);
+	if (e.failed)
+		return -ENOMEM;
+	if (!g.cnt)
+		return 0;
+	ret->fields = h->fields;
+	ret->field_cnt = h->field_cnt;
+	return fill_sets(h, t, &g, ret) ? 1 : -ENOMEM;
+}
+
+/* ---- many ----------------------------------------------------------------------------------- */
+
+static int show(void *ctx, const struct place *p, const struct trace *t)
+{
+	struct hunt *h = ctx;
+	struct search_trace found;
+	int meant;
+
+	h->last = *p;
+	h->any_last = true;
+	if (!t)
+		return 0;
+	h->end->traces++;
+	h->end->spans += t->span_cnt;
+	meant = look(h, t, &found);
+	if (meant <= 0)
+		return meant;
+	h->visited++;
+	h->ended = !h->visit(h->ctx, &found) || h->visited == h->limit;
+	return h->ended;
+}
+
+/* Finds and shows, from a page on, until there is enough or no more. */
+static int hunt_run(struct hunt *h, const struct place *page)
+{
+	uint32_t want = MIN(MAX(h->limit + 1, FIND_MIN), FIND_MAX);
+	struct place cursor = page ? *page : (struct place){ 0 };
+	bool all = false;
+	int err = 0;
+
+	while (!err && !all && !h->ended) {
+		const struct place *from = page || h->any_last ? &cursor : NULL;
+
+		if (h->any_last)
+			cursor = h->last;
+		err = finder_run(&h->finder, from, want, &all);
+		if (!err)
+			err = MIN(finder_each(&h->finder, from, show, h), 0);
+		want = MIN(2 * want, FIND_MAX);
+	}
+	if (all && h->finder.cnt && place_after(&h->finder.item[h->finder.cnt - 1], &h->last))
+		all = false; /* the limit came before the end */
+	if (!all && h->any_last)
+		write_page(&h->last, h->end->next);
+	else if (err && page)
+		write_page(page, h->end->next);
+	return err;
+}
+
+/* ---- the question --------------------------------------------------------------------------- */
+
+static const struct cond *choose_seek(struct hunt *h)
+{
+	static const struct cond every = { .op = COND_TRUE };
+	const struct search *q = h->q;
+	const struct cond *c = q->where ? q->where : &every;
+
+	if (q->calls)
+		c = cond_cheaper(c, q->calls);
+	if (q->query) {
+		struct lowered l = lower_query(h->mem, q->query);
+
+		c = cond_cheaper(c, cond_cheaper(l.span, l.other));
+	}
+	return c;
+}
+
+int search_run(struct store *s, const struct search *q,
+	       bool (*visit)(void *ctx, const struct search_trace *t), void *ctx,
+	       struct search_end *ret_end)
+{
+	struct hunt h = { .q = q, .visit = visit, .ctx = ctx, .end = ret_end };
+	struct place page;
+	int err = -EINVAL;
+
+	memset(ret_end, 0, sizeof(*ret_end));
+	if (q->limit > SEARCH_LIMIT_MAX || (q->page && !read_page(q->page, &page)) ||
+	    (q->query && q->query->metric))
+		return err;
+	h.limit = q->limit ? q->limit : LIMIT_DEFAULT;
+	h.spans = q->spans_per_set ? q->spans_per_set : SPANS_DEFAULT;
+	h.mem = arena_new(0);
+	h.scratch = arena_new(SCRATCH_MAX);
+	err = -ENOMEM;
+	if (!h.mem || !h.scratch)
+		goto out;
+	h.field_cnt = search_fields(q, h.mem, &h.fields);
+	h.finder = (struct finder){ .store = s,
+				    .seek = choose_seek(&h),
+				    .range = q->range,
+				    .deadline_ns = q->deadline_ns };
+	err = hunt_run(&h, q->page ? &page : NULL);
+out:
+	finder_fini(&h.finder);
+	arena_free(h.scratch);
+	arena_free(h.mem);
+	return err;
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Traces by their spans, newest first, in an order that is exact although blocks overlap: one scan
+ * finds as many as are wanted and with them how far back one has to look; a second one looks at all
+ * that is newer than that.
+ */
+#include "api/search_parts.h"
+
+#include "core/clock.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+struct collector {
+	struct place *item;
+	uint32_t *slot; /* 1 + index into item, 0: free */
+	uint32_t cnt, size, mask;
+	uint32_t max;
+	const struct place *from;
+	bool stop_at_max;
+	bool more; /* stopped, or let some go */
+};
+
+bool place_after(const struct place *a, const struct place *b)
+{
+	if (a->key_ns != b->key_ns)
+		return a->key_ns < b->key_ns;
+	return memcmp(a->id.b, b->id.b, sizeof(a->id.b)) > 0;
+}
+
+static int in_order(const void *a, const void *b)
+{
+	return place_after(a, b) ? 1 : place_after(b, a) ? -1 : 0;
+}
+
+static uint32_t *find_slot(struct collector *c, const struct trace_id *id)
+{
+	uint32_t at = (uint32_t)XXH3_64bits(id->b, sizeof(id->b)) & c->mask;
+
+	while (c->slot[at] && memcmp(c->item[c->slot[at] - 1].id.b, id->b, sizeof(id->b)) != 0)
+		at = (at + 1) & c->mask;
+	return &c->slot[at];
+}
+
+/* Lets all but the first max go. What comes back later has a lower key still, and goes again. */
+static void prune(struct collector *c)
+{
+	qsort(c->item, c->cnt, sizeof(*c->item), in_order);
+	if (c->cnt > c->max) {
+		c->cnt = c->max;
+		c->more = true;
+	}
+	memset(c->slot, 0, (c->mask + 1) * sizeof(*c->slot));
+	for (uint32_t i = 0; i < c->cnt; i++)
+		*find_slot(c, &c->item[i].id) = i + 1;
+}
+
+static bool collect(void *ctx, const struct span *s)
+{
+	struct collector *c = ctx;
+	struct place p = { s->start_ns, s->trace_id };
+	uint32_t *slot;
+
+	if (c->from && !place_after(&p, c->from))
+		return true;
+	slot = find_slot(c, &p.id);
+	if (*slot) {
+		struct place *known = &c->item[*slot - 1];
+
+		known->key_ns = MAX(known->key_ns, p.key_ns);
+		return true;
+	}
+	if (c->cnt == c->size) {
+		prune(c);
+		slot = find_slot(c, &p.id);
+	}
+	c->item[c->cnt++] = p;
+	*slot = c->cnt;
+	if (c->stop_at_max && c->cnt == c->max) {
+		c->more = true;
+		return false;
+	}
+	return true;
+}
+
+static int scan(struct finder *f, struct collector *c, uint64_t from_ns)
+{
+	struct scan q = { .range = f->range, .where = f->seek, .deadline_ns = f->deadline_ns };
+	int err;
+
+	q.range.from_ns = MAX(q.range.from_ns, from_ns);
+	if (c->from && (!q.range.to_ns || c->from->key_ns < q.range.to_ns))
+		q.range.to_ns = c->from->key_ns + 1;
+	if (q.range.to_ns && q.range.to_ns <= q.range.from_ns)
+		return 0;
+	err = store_scan(f->store, &q, collect, c);
+	prune(c);
+	return err;
+}
+
+static int collector_init(struct collector *c, const struct place *from, uint32_t max)
+{
+	uint32_t slots = 64;
+
+	*c = (struct collector){ .from = from, .max = max, .size = 4 * max };
+	while (slots < 2 * c->size)
+		slots *= 2;
+	c->mask = slots - 1;
+	c->item = calloc(c->size, sizeof(*c->item));
+	c->slot = calloc(slots, sizeof(*c->slot));
+	return c->item && c->slot ? 0 : -ENOMEM;
+}
+
+int finder_run(struct finder *f, const struct place *from, uint32_t max, bool *ret_all)
+{
+	struct collector c;
+	uint64_t oldest_ns;
+	int err = collector_init(&c, from, max);
+
+	if (err)
+		goto out;
+	c.stop_at_max = true;
+	err = scan(f, &c, 0);
+	if (!err && c.more) {
+		oldest_ns = c.item[c.cnt - 1].key_ns;
+		c.stop_at_max = false;
+		c.cnt = 0;
+		prune(&c);
+		err = scan(f, &c, oldest_ns);
+	}
+	if (err)
+		goto out;
+	free(f->item);
+	f->item = c.item;
+	f->cnt = c.cnt;
+	c.item = NULL;
+	*ret_all = !c.more;
+out:
+	free(c.item);
+	free(c.slot);
+	return err;
+}
+
+void finder_fini(struct finder *f)
+{
+	free(f->item);
+	f->item = NULL;
+}
+
+/* ---- whole traces --------------------------------------------------------------------------- */
+
+/* Traces of one look into the store: so many whole ones are in memory at the same time. */
+#define BATCH 16u
+
+struct batch {
+	const struct place *place;
+	uint32_t cnt;
+	struct trace *trace[BATCH];
+};
+
+static struct place place_of(const struct finder *f, const struct trace *t)
+{
+	struct place p = { 0, t->id };
+
+	for (uint32_t i = 0; i < t->span_cnt; i++) {
+		const struct span *s = t->spans[i];
+
+		if (s->start_ns > p.key_ns && s->start_ns >= f->range.from_ns &&
+		    (!f->range.to_ns || s->start_ns < f->range.to_ns) && cond_match(f->seek, s))
+			p.key_ns = s->start_ns;
+	}
+	return p;
+}
+
+static void take_trace(void *ctx, const struct trace *t)
+{
+	struct batch *b = ctx;
+
+	for (uint32_t i = 0; i < b->cnt; i++)
+		if (!b->trace[i] && memcmp(b->place[i].id.b, t->id.b, sizeof(t->id.b)) == 0)
+			b->trace[i] = trace_get(t);
+}
+
+static int visit_batch(const struct finder *f, const struct batch *b, const struct place *from,
+		       int (*visit)(void *ctx, const struct place *p, const struct trace *t),
+		       void *ctx)
+{
+	int err = 0;
+
+	for (uint32_t i = 0; i < b->cnt && !err; i++) {
+		const struct trace *t = b->trace[i];
+
+		if (f->deadline_ns && clock_mono_ns() > f->deadline_ns)
+			return -ETIMEDOUT;
+		if (t && from) {
+			struct place own = place_of(f, t);
+
+			t = place_after(&own, from) ? t : NULL;
+		}
+		err = visit(ctx, &b->place[i], t);
+	}
+	return err;
+}
+
+int finder_each(struct finder *f, const struct place *from,
+		int (*visit)(void *ctx, const struct place *p, const struct trace *t), void *ctx)
+{
+	int err = 0;
+
+	for (uint32_t at = 0; at < f->cnt && !err; at += BATCH) {
+		struct batch b = { .place = &f->item[at], .cnt = MIN(BATCH, f->cnt - at) };
+		struct trace_id ids[BATCH];
+
+		for (uint32_t i = 0; i < b.cnt; i++)
+			ids[i] = b.place[i].id;
+		err = store_traces(f->store, ids, b.cnt, (struct trace_sink){ &b, take_trace });
+		if (!err)
+			err = visit_batch(f, &b, from, visit, ctx);
+		for (uint32_t i = 0; i < b.cnt; i++)
+			trace_put(b.trace[i]);
+	}
+	return err;
+}
