@@ -19,7 +19,7 @@ BPFTOOL ?= $(or $(shell command -v bpftool),/usr/sbin/bpftool)
 ARCH ?= $(if $(findstring aarch64,$(CROSS)),arm64,$(subst x86_64,x86,$(subst aarch64,arm64,$(shell uname -m))))
 
 # The rooms of user/, in the order data flows.
-ROOMS := core config ring stream proto span redact trace store receive export discover probe api cli
+ROOMS := core config ring stream proto span redact trace analyze store receive export discover probe api cli
 
 CFLAGS ?= -O2 -g
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wno-unused-parameter $(if $(CI),$(if $(FUZZ),,-Werror))
@@ -117,6 +117,7 @@ LINK_span := span proto stream ring core
 LINK_proto := proto span stream ring core
 LINK_redact := redact span core
 LINK_trace := trace span core
+LINK_analyze := analyze span core
 LINK_store := store trace span core
 LINK_receive := receive export span core
 LINK_export := export span core

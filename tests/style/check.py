@@ -23,6 +23,7 @@ MAY_INCLUDE = {
     "span": ["proto"],
     "redact": ["span/span.h"],
     "trace": ["span/span.h"],
+    "analyze": ["span/span.h"],
     "store": ["span/span.h", "trace"],
     "receive": ["span/span.h"],
     "export": ["span/span.h"],

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Span metrics and the service graph, as they are scraped. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "analyze/analyze.h"
+#include "core/clock.h"
+
+#define T0 (1700000000 * NS_PER_S)
+
+static struct resource *service(const char *name)
+{
+	struct resource *r = resource_new();
+
+	attrs_add_str(&r->attrs, r->arena, "service.name", str_of(name));
+	resource_seal(r);
+	return r;
+}
+
+static void push(struct analyze *a, uint8_t id, uint8_t parent, enum span_kind kind,
+		 struct resource *r, uint64_t us, enum span_status status, struct attrs attrs)
+{
+	struct span s = { .trace_id = { { 7 } },
+			  .span_id = { { id } },
+			  .parent_id = { { parent } },
+			  .kind = kind,
+			  .name = STR("GET \"x\""),
+			  .start_ns = T0,
+			  .end_ns = T0 + us * NS_PER_US,
+			  .status = status,
+			  .attrs = attrs,
+			  .resource = r,
+			  .scope = &scope_capture };
+
+	analyze_push(a, &s);
+}
+
+static char *scrape(struct analyze *a, bool openmetrics)
+{
+	struct buf out = { 0 };
+
+	analyze_write(a, openmetrics, &out);
+	buf_add_char(&out, '\0');
+	assert_false(out.failed);
+	return out.p;
+}
+
+static void expect(struct analyze *a, const char *line)
+{
+	char *text = scrape(a, false);
+
+	if (!strstr(text, line))
+		fail_msg("no line \"%s\" in:\n%s", line, text);
+	free(text);
+}
+
+static void operations_are_counted_with_what_they_took(void **state)
+{
+	struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
+	struct resource *shop = service("shop");
+	char *text;
+
+	push(a, 1, 9, SPAN_SERVER, shop, 7000, STATUS_UNSET, (struct attrs){ 0 });
+	push(a, 2, 9, SPAN_SERVER, shop, 80000, STATUS_UNSET, (struct attrs){ 0 });
+	push(a, 3, 9, SPAN_SERVER, shop, 11000000, STATUS_ERROR, (struct attrs){ 0 });
+#define LABELS(status)                       \
+	"{service=\"shop\",span_name=\"GET " \
+	"\\\"x\\\"\",span_kind=\"SPAN_KIND_SERVER\",status_code=\"" status
+	expect(a, "traces_spanmetrics_calls_total" LABELS("STATUS_CODE_UNSET\"} 2\n"));
+	expect(a, "traces_spanmetrics_calls_total" LABELS("STATUS_CODE_ERROR\"} 1\n"));
+	expect(a,
+	       "traces_spanmetrics_latency_bucket" LABELS("STATUS_CODE_UNSET\",le=\"0.005\"} 0\n"));
+	expect(a,
+	       "traces_spanmetrics_latency_bucket" LABELS("STATUS_CODE_UNSET\",le=\"0.01\"} 1\n"));
+	expect(a,
+	       "traces_spanmetrics_latency_bucket" LABELS("STATUS_CODE_UNSET\",le=\"+Inf\"} 2\n"));
+	expect(a, "traces_spanmetrics_latency_sum" LABELS("STATUS_CODE_UNSET\"} 0.087\n"));
+	expect(a, "traces_spanmetrics_latency_count" LABELS("STATUS_CODE_ERROR\"} 1\n"));
+	text = scrape(a, true);
+	assert_non_null(strstr(text, "# TYPE traces_spanmetrics_calls counter\n"));
+	assert_non_null(strstr(text, "# {trace_id=\"07000000000000000000000000000000\"} 11 17"));
+	free(text);
+	text = scrape(a, false);
+	assert_null(strstr(text, "trace_id"));
+	free(text);
+	resource_put(shop);
+	analyze_free(a);
+}
+
+static void a_sampled_span_counts_for_all_it_stands_for(void **state)
+{
+	struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
+	struct resource *shop = service("shop");
+	struct span s = { .trace_id = { { 7 } },
+			  .name = STR("job"),
+			  .kind = SPAN_INTERNAL,
+			  .trace_state = STR("ot=th:c"),
+			  .resource = shop,
+			  .scope = &scope_capture };
+
+	analyze_push(a, &s);
+	expect(a, "span_kind=\"SPAN_KIND_INTERNAL\",status_code=\"STATUS_CODE_UNSET\"} 4\n");
+	resource_put(shop);
+	analyze_free(a);
+}
+
+static void both_ends_of_a_call_make_one_edge(void **state)
+{
+	struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
+	struct resource *shop = service("shop"), *bank = service("bank");
+
+	analyze_tick(a, NS_PER_S);
+	push(a, 1, 0, SPAN_SERVER, shop, 100, STATUS_UNSET, (struct attrs){ 0 });
+	push(a, 2, 1, SPAN_CLIENT, shop, 90, STATUS_UNSET, (struct attrs){ 0 });
+	push(a, 3, 2, SPAN_SERVER, bank, 50, STATUS_ERROR, (struct attrs){ 0 });
+	/* the other order */
+	push(a, 5, 4, SPAN_SERVER, bank, 50, STATUS_UNSET, (struct attrs){ 0 });
+	push(a, 4, 1, SPAN_CLIENT, shop, 90, STATUS_UNSET, (struct attrs){ 0 });
+	expect(a, "traces_service_graph_request_total{client=\"shop\",server=\"bank\","
+		  "connection_type=\"\"} 2\n");
+	expect(a, "traces_service_graph_request_failed_total{client=\"shop\",server=\"bank\","
+		  "connection_type=\"\"} 1\n");
+	expect(a, "traces_service_graph_request_total{client=\"user\",server=\"shop\","
+		  "connection_type=\"virtual_node\"} 1\n");
+	expect(a, "traces_service_graph_request_server_seconds_count{client=\"shop\","
+		  "server=\"bank\",connection_type=\"\"} 2\n");
+	analyze_tick(a, 20 * NS_PER_S);
+	expect(a, "traces_service_graph_request_total{client=\"shop\",server=\"bank\","
+		  "connection_type=\"\"} 2\n");
+	resource_put(shop);
+	resource_put(bank);
+	analyze_free(a);
+}
+
+static void who_waits_in_vain_is_told_of(void **state)
+{
+	struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
+	struct resource *shop = service("shop");
+	char *text;
+	struct attr db[] = { { STR("db.system.name"),
+			       { .type = VALUE_STR, .str = STR("redis") } } };
+
+	analyze_tick(a, NS_PER_S);
+	push(a, 1, 9, SPAN_CLIENT, shop, 100, STATUS_UNSET,
+	     (struct attrs){ .item = db, .cnt = 1, .size = 1 });
+	push(a, 2, 9, SPAN_CLIENT, shop, 100, STATUS_UNSET, (struct attrs){ 0 });
+	push(a, 3, 8, SPAN_SERVER, shop, 100, STATUS_UNSET, (struct attrs){ 0 });
+	analyze_tick(a, 5 * NS_PER_S);
+	text = scrape(a, false);
+	assert_null(strstr(text, "redis"));
+	free(text);
+	analyze_tick(a, 7 * NS_PER_S);
+	expect(a, "traces_service_graph_request_total{client=\"shop\",server=\"redis\","
+		  "connection_type=\"database\"} 1\n");
+	expect(a, "traces_service_graph_unpaired_spans_total{client=\"shop\",server=\"\"} 1\n");
+	expect(a, "traces_service_graph_unpaired_spans_total{client=\"\",server=\"shop\"} 1\n");
+	resource_put(shop);
+	analyze_free(a);
+}
+
+static void full_tables_are_said(void **state)
+{
+	const struct analyze_cfg cfg = { .series_max = 2, .waiting_max = 4 };
+	struct analyze *a = analyze_new(&cfg);
+
+	analyze_tick(a, NS_PER_S);
+	for (int i = 0; i < 10; i++) {
+		char name[16];
+		struct resource *r;
+
+		snprintf(name, sizeof(name), "s%d", i);
+		r = service(name);
+		push(a, (uint8_t)(i + 1), 99, SPAN_CLIENT, r, 100, STATUS_UNSET,
+		     (struct attrs){ 0 });
+		resource_put(r);
+	}
+	expect(a, "traces_spanmetrics_calls_total{service=\"(other)\",span_name=\"(other)\","
+		  "span_kind=\"SPAN_KIND_UNSPECIFIED\",status_code=\"STATUS_CODE_UNSET\"} 8\n");
+	expect(a, "traces_service_graph_dropped_spans_total 6\n");
+	analyze_tick(a, 100 * NS_PER_S);
+	analyze_free(a);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(operations_are_counted_with_what_they_took),
+		cmocka_unit_test(a_sampled_span_counts_for_all_it_stands_for),
+		cmocka_unit_test(both_ends_of_a_call_make_one_edge),
+		cmocka_unit_test(who_waits_in_vain_is_told_of),
+		cmocka_unit_test(full_tables_are_said),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
