@@ -154,21 +154,18 @@ static int add_endpoint(struct delivery *d, const struct exporter_cfg *cfg, cons
 			char why[EXPORTER_WHY_MAX])
 {
 	struct endpoint *ep = &d->endpoint[d->cnt];
-	int err;
+	int err = d->kind->open(cfg, endpoint, &ep->conn, why);
 
-	/* A path or a list of brokers is no URL, and holds no secret. */
-	if (!strstr(endpoint, "://"))
-		ep->shown = strdup(endpoint);
-	else if (url_without_secrets(endpoint, &ep->shown))
-		return refuse(why, -EINVAL, "an endpoint is not a URL");
-	if (!ep->shown)
-		return refuse(why, -ENOMEM, "no memory");
-	err = d->kind->open(cfg, endpoint, &ep->conn, why);
-	if (err) {
-		free(ep->shown);
+	if (err)
 		return err;
-	}
-	d->cnt++;
+	/* A path or a list of brokers is no URL, and holds no secret. */
+	if (strstr(endpoint, "://"))
+		err = url_without_secrets(endpoint, &ep->shown);
+	else
+		ep->shown = strdup(endpoint);
+	d->cnt++; /* to be closed, whatever comes */
+	if (err || !ep->shown)
+		return refuse(why, err ? err : -ENOMEM, "an endpoint cannot be shown");
 	return 0;
 }
 
