@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The HTTP server, one thread of it: libmicrohttpd with epoll. A request is suspended while what it
+ * carried becomes durable, and answered from then on. What is refused early is still read to its
+ * end when it is short, so that the client sees the answer and not a reset.
+ */
+#include <errno.h>
+#include <microhttpd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "receive/server.h"
+
+#define CONNECTION_BYTES (64u << 10) /* of libmicrohttpd: headers, and a piece of the body */
+#define DRAIN_BYTES	 (1u << 20)
+
+#define TYPE_PROTOBUF "application/x-protobuf"
+#define TYPE_JSON     "application/json"
+
+struct http_server {
+	struct gate *gate;
+	struct receive_producer producer;
+	bool made; /* the producer */
+	struct decoder *decoder;
+	struct MHD_Daemon *daemon;
+	pthread_mutex_t lock;
+	pthread_cond_t quiet;
+	uint32_t pending; /* acknowledgements under way */
+	bool stopping;
+};
+
+enum path { PATH_OTLP, PATH_ZIPKIN, PATH_OTHER };
+
+struct request {
+	struct http_server *server;
+	struct MHD_Connection *conn;
+	enum path path;
+	enum encoding encoding;
+	struct body body;
+	struct answer answer;
+	bool waiting; /* for the acknowledgement */
+	int ack;      /* its result */
+	uint64_t begin_ns;
+};
+
+/* ---- what comes ---- */
+
+static const char *header(const struct request *r, const char *name)
+{
+	return MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name);
+}
+
+static struct str media_type(const struct request *r)
+{
+	struct str s = str_of(header(r, "Content-Type"));
+	ptrdiff_t end = str_find(s, ';');
+
+	return str_trim(end < 0 ? s : (struct str){ s.p, (size_t)end });
+}
+
+static bool set_encoding(struct request *r)
+{
+	struct str type = media_type(r);
+
+	if (str_eq_nocase(type, STR(TYPE_JSON)) || (!type.len && r->path == PATH_ZIPKIN)) {
+		r->encoding = ENCODING_JSON;
+		return true;
+	}
+	if (str_eq_nocase(type, STR(TYPE_PROTOBUF)) && r->path == PATH_OTLP) {
+		r->encoding = ENCODING_PROTOBUF;
+		return true;
+	}
+	answer_set(&r->answer, 415, "Content-Type must be %s",
+		   r->path == PATH_OTLP ? TYPE_PROTOBUF " or " TYPE_JSON : TYPE_JSON);
+	return false;
+}
+
+/* Sets the answer when the headers tell enough. Returns the length that is announced. */
+static uint64_t look_at_headers(struct request *r, const char *path, const char *method)
+{
+	const struct gate *g = r->server->gate;
+	struct str coding = str_trim(str_of(header(r, "Content-Encoding")));
+	const char *length = header(r, "Content-Length");
+	uint64_t len = 0;
+
+	r->encoding = ENCODING_JSON;
+	r->path = !strcmp(path, "/v1/traces")	   ? PATH_OTLP
+		  : !strcmp(path, "/api/v2/spans") ? PATH_ZIPKIN
+						   : PATH_OTHER;
+	if (length && !str_to_u64(str_of(length), &len))
+		len = UINT64_MAX;
+	if (r->path == PATH_OTHER)
+		answer_set(&r->answer, 404,
+			   "there is /v1/traces (OTLP) and /api/v2/spans (Zipkin)");
+	else if (strcmp(method, "POST"))
+		answer_set(&r->answer, 405, "only POST is allowed");
+	else if (set_encoding(r) && coding_of(coding) == CODING_UNKNOWN)
+		answer_set(&r->answer, 415, "Content-Encoding must be gzip, zstd or identity");
+	else if (!r->answer.http && len > g->cfg.body_max)
+		answer_set(&r->answer, 413, "a request may have %zu bytes", g->cfg.body_max);
+	if (!r->answer.http && answer_admits(&r->answer, r->server->gate, &r->server->producer))
+		body_init(&r->body, r->server->gate, coding_of(coding));
+	return len;
+}
+
+/* ---- what goes ---- */
+
+static enum MHD_Result send_answer(struct request *r)
+{
+	const struct answer *a = &r->answer;
+	bool zipkin_success = r->path == PATH_ZIPKIN && a->http == 200;
+	struct buf body = { 0 };
+	struct MHD_Response *m;
+	enum MHD_Result sent;
+	char retry[16];
+
+	gate_count(r->server->gate, answer_outcome(a));
+	body_fini(&r->body);
+	if (!zipkin_success || a->rejected)
+		answer_body(a, r->encoding, &body);
+	m = MHD_create_response_from_buffer(body.len, body.p, MHD_RESPMEM_MUST_FREE);
+	if (!m || body.failed) {
+		buf_fini(&body);
+		return MHD_NO;
+	}
+	MHD_add_response_header(m, "Content-Type",
+				r->encoding == ENCODING_PROTOBUF ? TYPE_PROTOBUF : TYPE_JSON);
+	snprintf(retry, sizeof(retry), "%u", a->retry_s);
+	if (a->retry_s)
+		MHD_add_response_header(m, "Retry-After", retry);
+	if (a->http == 405)
+		MHD_add_response_header(m, "Allow", "POST");
+	sent = MHD_queue_response(r->conn, zipkin_success ? 202 : a->http, m);
+	MHD_destroy_response(m);
+	return sent;
+}
+
+/* ---- acknowledgement ---- */
+
+static bool begin_sync(struct http_server *s)
+{
+	bool may;
+
+	pthread_mutex_lock(&s->lock);
+	may = !s->stopping;
+	s->pending += may;
+	pthread_mutex_unlock(&s->lock);
+	return may;
+}
+
+/* Once resumed the request is its thread's again, and once nothing is pending the server may go:
+ * the lock is let go of last. */
+static void on_ack(void *ctx, int err)
+{
+	struct request *r = ctx;
+	struct http_server *s = r->server;
+
+	pthread_mutex_lock(&s->lock);
+	r->ack = err;
+	MHD_resume_connection(r->conn);
+	if (--s->pending == 0)
+		pthread_cond_signal(&s->quiet);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static enum MHD_Result finish(struct request *r)
+{
+	struct decoder *d = r->server->decoder;
+	struct str body = buf_str(&r->body.data);
+	int err = body_end(&r->body);
+
+	if (err) {
+		answer_error(&r->answer, r->server->gate, err, "the compressed body is cut short");
+		return send_answer(r);
+	}
+	err = r->path == PATH_ZIPKIN	     ? decode_zipkin(d, body)
+	      : r->encoding == ENCODING_JSON ? decode_otlp_json(d, body)
+					     : decode_otlp(d, body);
+	if (err)
+		answer_error(&r->answer, r->server->gate, err, d->intake.why);
+	else
+		answer_intake(&r->answer, &d->intake);
+	if (err || !d->intake.accepted)
+		return send_answer(r);
+	if (!begin_sync(r->server)) {
+		answer_set(&r->answer, 503, "shutting down; send it again");
+		return send_answer(r);
+	}
+	r->waiting = true;
+	/* the memory is somebody else's meanwhile */
+	body_fini(&r->body);
+	MHD_suspend_connection(r->conn);
+	r->server->producer.sync(r->server->producer.ctx, (struct receive_ack){ on_ack, r });
+	return MHD_YES;
+}
+
+/* ---- libmicrohttpd's callbacks ---- */
+
+static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *conn, const char *path,
+			     const char *method, void **req)
+{
+	struct request *r = calloc(1, sizeof(*r));
+	uint64_t len;
+
+	if (!r)
+		return MHD_NO;
+	*req = r;
+	r->server = s;
+	r->conn = conn;
+	r->begin_ns = clock_mono_ns();
+	len = look_at_headers(r, path, method);
+	if (r->answer.http && (len > DRAIN_BYTES || header(r, "Expect")))
+		return send_answer(r);
+	return MHD_YES;
+}
+
+static enum MHD_Result take_piece(struct request *r, const char *p, size_t len)
+{
+	const struct receive_cfg *cfg = &r->server->gate->cfg;
+	int err;
+
+	if (clock_mono_ns() - r->begin_ns > cfg->request_s * NS_PER_S)
+		return MHD_NO;
+	if (r->answer.http) {
+		/* refused: the rest is read, but not without end */
+		r->body.wire += len;
+		return r->body.wire > cfg->body_max ? MHD_NO : MHD_YES;
+	}
+	err = body_add(&r->body, p, len);
+	if (err) {
+		answer_error(&r->answer, r->server->gate, err,
+			     "the body is not of the coding that its header names");
+		body_fini(&r->body);
+	}
+	return MHD_YES;
+}
+
+static enum MHD_Result on_request(void *ctx, struct MHD_Connection *conn, const char *path,
+				  const char *method, const char *version, const char *piece,
+				  size_t *piece_len, void **req)
+{
+	struct request *r = *req;
+	size_t len = *piece_len;
+
+	if (!r)
+		return begin(ctx, conn, path, method, req);
+	if (len) {
+		*piece_len = 0;
+		return take_piece(r, piece, len);
+	}
+	if (r->waiting) {
+		if (r->ack)
+			answer_error(&r->answer, r->server->gate, r->ack, "");
+		return send_answer(r);
+	}
+	return r->answer.http ? send_answer(r) : finish(r);
+}
+
+static void on_completed(void *ctx, struct MHD_Connection *conn, void **req,
+			 enum MHD_RequestTerminationCode how)
+{
+	struct request *r = *req;
+
+	if (r)
+		body_fini(&r->body);
+	free(r);
+	*req = NULL;
+}
+
+static void on_log(void *ctx, const char *fmt, va_list ap)
+{
+	char line[256];
+
+	vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = 0;
+	log_debug("receive: %s", line);
+}
+
+/* ---- the server ---- */
+
+static int start(struct http_server *s, int listen_fd)
+{
+	const struct receive_cfg *cfg = &s->gate->cfg;
+	int fd = dup(listen_fd); /* the daemon closes it */
+	sigset_t all, was;
+
+	if (fd < 0)
+		return -errno;
+	/* signals are for the thread that runs the program */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &was);
+	s->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
+		NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, cfg->connections_max,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
+		MHD_OPTION_CONNECTION_TIMEOUT, cfg->idle_s, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, NULL, MHD_OPTION_END);
+	pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (s->daemon)
+		return 0;
+	close(fd);
+	return -ENOMEM;
+}
+
+int http_server_new(struct gate *g, int listen_fd, struct http_server **ret,
+		    char why[RECEIVE_WHY_MAX])
+{
+	struct http_server *s = calloc(1, sizeof(*s));
+	int err = -ENOMEM;
+
+	if (!s)
+		goto fail;
+	s->gate = g;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->quiet, NULL);
+	err = g->cfg.make(g->cfg.ctx, &s->producer);
+	if (err)
+		goto fail;
+	s->made = true;
+	s->decoder = decoder_new(s->producer.out);
+	err = s->decoder ? start(s, listen_fd) : -ENOMEM;
+	if (err)
+		goto fail;
+	*ret = s;
+	return 0;
+fail:
+	snprintf(why, RECEIVE_WHY_MAX, "OTLP/HTTP: start its thread: %s", strerror(-err));
+	http_server_free(s);
+	return err;
+}
+
+void http_server_free(struct http_server *s)
+{
+	MHD_socket fd;
+
+	if (!s)
+		return;
+	if (s->daemon) {
+		fd = MHD_quiesce_daemon(s->daemon);
+		pthread_mutex_lock(&s->lock);
+		s->stopping = true;
+		while (s->pending)
+			pthread_cond_wait(&s->quiet, &s->lock);
+		pthread_mutex_unlock(&s->lock);
+		MHD_stop_daemon(s->daemon);
+		if (fd != MHD_INVALID_SOCKET)
+			close(fd);
+	}
+	decoder_free(s->decoder);
+	if (s->made)
+		s->gate->cfg.free(s->gate->cfg.ctx, &s->producer);
+	pthread_mutex_destroy(&s->lock);
+	pthread_cond_destroy(&s->quiet);
+	free(s);
+}
