@@ -16,7 +16,8 @@
 #include <unistd.h>
 
 #define PART_NS_FOREVER (7ull * 24 * 3600 * NS_PER_S) /* without retention */
-#define PART_BYTES_MIN	(1u << 20)
+#define PART_BYTES_MIN	(256u << 10)
+#define WAL_BYTES	(8u << 20)
 
 uint64_t engine_now(const struct engine *e)
 {
@@ -110,17 +111,17 @@ struct part *engine_active(struct engine *e)
 
 static bool roll_due(struct engine *e, struct part *last)
 {
-	uint64_t share = MAX(e->cfg.max_bytes / PARTS_PER_LIFE, PART_BYTES_MIN);
-
 	return !last->seq || part_is_aside(last) || engine_now(e) - last->begin_ns >= e->part_ns ||
-	       (e->cfg.max_bytes && part_bytes(last) >= share);
+	       (e->part_share && part_bytes(last) >= e->part_share);
 }
 
 int engine_roll(struct engine *e)
 {
-	struct part *last = engine_active(e), *p = NULL;
+	struct part *last, *p = NULL;
 	int err = 0;
 
+	pthread_mutex_lock(&e->roll_lock);
+	last = engine_active(e);
 	if (roll_due(e, last)) {
 		err = part_create(e, last->seq + 1, engine_now(e), &p);
 		if (!err)
@@ -138,6 +139,7 @@ int engine_roll(struct engine *e)
 			err = 0;
 	}
 	part_put(last);
+	pthread_mutex_unlock(&e->roll_lock);
 	return err;
 }
 
@@ -342,6 +344,7 @@ static void engine_close(struct store *s)
 		close(e->lock_fd);
 	if (e->dir_fd >= 0)
 		close(e->dir_fd);
+	pthread_mutex_destroy(&e->roll_lock);
 	pthread_mutex_destroy(&e->lock);
 	pthread_cond_destroy(&e->commit_wake);
 	pthread_cond_destroy(&e->care_wake);
@@ -361,10 +364,14 @@ static struct engine *engine_new(const struct store_cfg *cfg)
 	e->cfg = *cfg;
 	e->part_ns =
 		cfg->retention_ns ? MAX(cfg->retention_ns / PARTS_PER_LIFE, 1) : PART_NS_FOREVER;
+	e->part_share = cfg->max_bytes ? MAX(cfg->max_bytes / PARTS_PER_LIFE, PART_BYTES_MIN) : 0;
+	e->wal_pages =
+		(int)((e->part_share ? MIN(e->part_share, WAL_BYTES) : WAL_BYTES) / PAGE_BYTES);
 	e->dir_fd = e->lock_fd = -1;
 	e->closed.end = &e->closed.first;
 	e->flying.end = &e->flying.first;
 	cache_init(&e->cache);
+	pthread_mutex_init(&e->roll_lock, NULL);
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -18,7 +18,7 @@
  * Encrypted (XChaCha20-Poly1305, a random nonce each): bodies, indexes' filters, summaries. In the
  * clear: times, counts of spans, traces and errors, sizes, and the ids of archived traces.
  *
- * Locks, outermost first: part.write_lock, engine.lock, part.lock, cache.lock.
+ * Locks, outermost first: engine.roll_lock, part.write_lock, engine.lock, part.lock, cache.lock.
  */
 #ifndef STORE_ENGINE_H
 #define STORE_ENGINE_H
@@ -145,6 +145,7 @@ void part_remove_files(struct engine *e, uint64_t seq);
 struct part *part_get(struct part *p);
 void part_put(struct part *p); /* NULL is fine */
 uint64_t part_bytes(const struct part *p);
+uint64_t part_end_ns(const struct part *p); /* of the last receipt */
 bool part_is_aside(const struct part *p);
 void part_set_aside(struct part *p, int err);
 void part_note_bad(struct part *p, uint64_t id, int err);
@@ -256,12 +257,15 @@ struct engine {
 	char *dir;
 	int dir_fd, lock_fd;
 	uint64_t part_ns;
+	uint64_t part_share; /* bytes of a partition past which another begins; 0: none */
+	int wal_pages;	     /* past which the log is moved into the file */
 	struct crypt crypt;
 	struct filter_cache cache;
 	uint64_t clock_base_ns; /* of receipt, at clock_boot_ns of the boot clock */
 	uint64_t clock_boot_ns;
 	uint64_t bad_blocks;
 
+	pthread_mutex_t roll_lock;
 	pthread_mutex_t lock; /* of what follows */
 	struct part **parts;  /* by seq; the first is store.db, the last is written */
 	size_t part_cnt, part_size;

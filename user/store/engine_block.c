@@ -7,8 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define IDLE_MAX   2   /* connections that a partition keeps */
-#define WAL_PAGES  512 /* the log is moved into the file past these: 8 MiB */
+#define IDLE_MAX   2 /* connections that a partition keeps */
 #define LIST_CHUNK 256
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -506,7 +505,7 @@ void part_checkpoint(struct part *p, bool always)
 					sqlite3_wal_checkpoint_v2(p->writer->db, NULL,
 								  SQLITE_CHECKPOINT_TRUNCATE, NULL,
 								  NULL));
-	} else if (p->writer && p->wal_pages > WAL_PAGES) {
+	} else if (p->writer && p->wal_pages > p->engine->wal_pages) {
 		err = sql_error(p->writer->db,
 				sqlite3_wal_checkpoint_v2(p->writer->db, NULL,
 							  SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));

@@ -56,7 +56,7 @@ static void compact(struct engine *e, struct part **parts, size_t cnt)
 
 static bool is_too_old(struct engine *e, const struct part *p)
 {
-	uint64_t end = __atomic_load_n(&p->end_ns, __ATOMIC_RELAXED), now = engine_now(e);
+	uint64_t end = part_end_ns(p), now = engine_now(e);
 
 	return e->cfg.retention_ns && now > end && now - end > e->cfg.retention_ns;
 }
@@ -76,11 +76,14 @@ static bool let_go(struct engine *e, struct part *p)
 	return true;
 }
 
-/* parts: newest first, store.db last. The first is being written and stays. */
+/* parts: newest first, store.db last. The first is being written and stays; when nothing comes any
+ * more another takes its place. */
 static void retain(struct engine *e, struct part **parts, size_t cnt)
 {
 	uint64_t bytes = 0;
 
+	if (is_too_old(e, parts[0]) && part_end_ns(parts[0]) != parts[0]->begin_ns)
+		engine_roll(e);
 	for (size_t i = 0; i < cnt; i++)
 		bytes += part_bytes(parts[i]);
 	for (size_t i = cnt; i-- > 1 && !stopping(e);) {

@@ -237,6 +237,7 @@ int part_create(struct engine *e, uint64_t seq, uint64_t begin_ns, struct part *
 {
 	struct part *p = part_new(e, seq);
 	struct conn *c = NULL;
+	struct view v;
 	int err = 0, fd;
 
 	if (!p)
@@ -257,11 +258,15 @@ int part_create(struct engine *e, uint64_t seq, uint64_t begin_ns, struct part *
 	if (!err && fsync(e->dir_fd))
 		err = -errno;
 	conn_close(c);
+	/* while a connection stays open its files are there: on a full disk reading goes on */
+	if (!err)
+		err = view_open(p, &v);
 	if (err) {
 		remove_files(p->path);
 		part_put(p);
 		return err;
 	}
+	view_close(&v);
 	*ret_part = p;
 	return 0;
 }
@@ -279,6 +284,11 @@ uint64_t part_bytes(const struct part *p)
 			bytes += (uint64_t)st.st_size;
 	}
 	return bytes;
+}
+
+uint64_t part_end_ns(const struct part *p)
+{
+	return __atomic_load_n(&p->end_ns, __ATOMIC_RELAXED);
 }
 
 bool part_is_aside(const struct part *p)

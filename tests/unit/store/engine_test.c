@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "unit/store/fill.h"
+
+#include <sys/stat.h>
+
+static struct fill f;
+
+static int before(void **state)
+{
+	begin(&f);
+	return 0;
+}
+
+static int after(void **state)
+{
+	end(&f);
+	return 0;
+}
+
+static void what_is_acknowledged_is_found_at_once_and_after_reopening(void **state)
+{
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t t = 0; t < 500; t++)
+		push_trace(&f, t, 1 + t % 7);
+	assert_int_equal(sync_writer(f.writer), 0);
+	for (uint64_t t = 0; t < 500; t++)
+		assert_true(has_trace(f.store, t, 1 + t % 7));
+	close_store(&f);
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t t = 0; t < 500; t++)
+		assert_true(has_trace(f.store, t, 1 + t % 7));
+	assert_false(has_trace(f.store, 500, 1));
+}
+
+static void a_trace_of_many_commits_and_openings_is_one(void **state)
+{
+	for (uint32_t i = 0; i < 40; i++) {
+		if (i % 10 == 0) {
+			close_store(&f);
+			assert_int_equal(open_store(&f), 0);
+		}
+		push(&f, 7, i);
+		push(&f, 1000 + i, 0);
+		assert_int_equal(sync_writer(f.writer), 0);
+	}
+	assert_true(has_trace(f.store, 7, 40));
+	assert_int_equal(stats_of(f.store).spans, 80);
+}
+
+static void a_batch_that_came_twice_counts_once(void **state)
+{
+	struct trace_id id = trace_of(3);
+	struct trace *trace;
+	struct attr item[3];
+	struct span other;
+
+	assert_int_equal(open_store(&f), 0);
+	for (int twice = 0; twice < 2; twice++) {
+		push_trace(&f, 3, 5);
+		assert_int_equal(sync_writer(f.writer), 0);
+	}
+	assert_true(has_trace(f.store, 3, 5));
+	/* the same id with other contents is another span */
+	other = make_span(3, 2, item);
+	other.name = STR("another");
+	store_writer_push(f.writer, &other);
+	assert_int_equal(sync_writer(f.writer), 0);
+	assert_int_equal(store_trace(f.store, &id, &trace), 0);
+	assert_int_equal(trace->span_cnt, 6);
+	assert_int_equal(trace->root, 0);
+	assert_true(trace->complete);
+	trace_put(trace);
+}
+
+static void a_second_writer_is_told_who_the_first_is(void **state)
+{
+	struct store *second = NULL;
+	char why[STORE_WHY_MAX], pid[32];
+
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(store_open(&f.cfg, &second, why), -EBUSY);
+	snprintf(pid, sizeof(pid), "process %d ", (int)getpid());
+	assert_non_null(strstr(why, pid));
+	close_store(&f);
+	assert_int_equal(open_store(&f), 0);
+}
+
+static void a_reader_looks_on_beside_the_writer(void **state)
+{
+	struct store_cfg cfg = f.cfg;
+	struct store *reader;
+	char why[STORE_WHY_MAX];
+
+	cfg.read_only = true;
+	assert_int_equal(open_store(&f), 0);
+	push_trace(&f, 1, 3);
+	assert_int_equal(sync_writer(f.writer), 0);
+	assert_int_equal(store_open(&cfg, &reader, why), 0);
+	assert_true(has_trace(reader, 1, 3));
+	push_trace(&f, 2, 3);
+	assert_int_equal(sync_writer(f.writer), 0);
+	assert_true(has_trace(reader, 2, 3));
+	assert_null(store_writer_new(reader));
+	assert_int_equal(store_admits(reader), -EROFS);
+	store_close(reader);
+	push_trace(&f, 3, 3);
+	assert_int_equal(sync_writer(f.writer), 0);
+}
+
+static void what_is_no_store_is_refused(void **state)
+{
+	char path[128], why[STORE_WHY_MAX];
+	struct store_cfg cfg = f.cfg;
+	struct store *s;
+	FILE *file;
+
+	cfg.read_only = true;
+	assert_int_equal(store_open(&cfg, &s, why), -EBADMSG);
+	snprintf(path, sizeof(path), "%s/letter.txt", f.dir);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fclose(file);
+	assert_int_equal(open_store(&f), -EBADMSG);
+	assert_non_null(strstr(f.why, "other files"));
+	cfg = (struct store_cfg){ .where = path };
+	assert_int_equal(store_open(&cfg, &s, why), -ENOTDIR);
+	cfg.where = "ftp://example";
+	assert_int_equal(store_open(&cfg, &s, why), -EINVAL);
+	cfg.where = "/nonexistent/store";
+	assert_int_equal(store_open(&cfg, &s, why), -ENOENT);
+}
+
+static void nobody_else_may_read_the_files(void **state)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/new", f.dir);
+	f.cfg.where = path;
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0700);
+	snprintf(path, sizeof(path), "%s/new/part-0000000001.db", f.dir);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
+}
+
+/* ---- scans, names, values ------------------------------------------------------------------ */
+
+struct times {
+	uint64_t last_ns;
+	uint32_t cnt, most;
+};
+
+static bool note_time(void *ctx, const struct span *s)
+{
+	struct times *t = ctx;
+
+	assert_true(s->start_ns <= t->last_ns);
+	t->last_ns = s->start_ns;
+	return ++t->cnt < t->most;
+}
+
+static void scans_give_the_newest_first_and_end_when_told(void **state)
+{
+	struct field number = { FIELD_SPAN_ATTR, STR("number") };
+	struct cond where = { .op = COND_CMP,
+			      .field = number,
+			      .cmp = CMP_LT,
+			      .value = { .type = VALUE_INT, .i = 60 } };
+	struct scan q = { .fields = &number, .field_cnt = 1 };
+	struct times t = { UINT64_MAX, 0, UINT32_MAX };
+
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t n = 0; n < 100; n++) {
+		push(&f, n, 0);
+		if (n % 9 == 0)
+			assert_int_equal(sync_writer(f.writer), 0);
+	}
+	assert_int_equal(sync_writer(f.writer), 0);
+	assert_int_equal(store_scan(f.store, &q, note_time, &t), 0);
+	assert_int_equal(t.cnt, 100);
+	q.where = &where;
+	q.range = (struct time_range){ BASE_NS + 10 * NS_PER_MS, BASE_NS + 50 * NS_PER_MS };
+	t = (struct times){ UINT64_MAX, 0, UINT32_MAX };
+	assert_int_equal(store_scan(f.store, &q, note_time, &t), 0);
+	assert_int_equal(t.cnt, 40);
+	t = (struct times){ UINT64_MAX, 0, 5 };
+	assert_int_equal(store_scan(f.store, &q, note_time, &t), 0);
+	assert_int_equal(t.cnt, 5);
+	q.deadline_ns = 1;
+	assert_int_equal(store_scan(f.store, &q, note_time, &t), -ETIMEDOUT);
+}
+
+static char text[4096];
+
+static void note_service(void *ctx, struct str s)
+{
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), STR_FMT ";", STR_ARG(s));
+}
+
+static void note_operation(void *ctx, struct str s, struct str name, enum span_kind kind)
+{
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), STR_FMT ":" STR_FMT ":%d;",
+		 STR_ARG(s), STR_ARG(name), (int)kind);
+}
+
+static void note_tag(void *ctx, enum field_kind kind, struct str key)
+{
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), "%d" STR_FMT ";",
+		 kind == FIELD_RESOURCE_ATTR, STR_ARG(key));
+}
+
+static void note_value(void *ctx, const struct value *v)
+{
+	if (v->type == VALUE_STR)
+		note_service(ctx, v->str);
+	++*(uint32_t *)ctx;
+}
+
+static void names_and_values_come_once_and_sorted(void **state)
+{
+	struct field name = { FIELD_NAME, { 0 } }, number = { FIELD_ATTR, STR("number") };
+	uint32_t cnt = 0;
+
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t t = 0; t < 50; t++) {
+		push_trace(&f, t, 3);
+		assert_int_equal(sync_writer(f.writer), 0);
+	}
+	text[0] = 0;
+	assert_int_equal(store_services(f.store, (struct time_range){ 0 }, note_service, NULL), 0);
+	assert_string_equal(text, "cart;front;stock;");
+	text[0] = 0;
+	assert_int_equal(
+		store_operations(f.store, STR(""), (struct time_range){ 0 }, note_operation, NULL),
+		0);
+	assert_string_equal(text, "cart:GET /cart/{id}:3;front:GET /:2;stock:SELECT stock:3;");
+	text[0] = 0;
+	assert_int_equal(store_operations(f.store, STR("stock"), (struct time_range){ 0 },
+					  note_operation, NULL),
+			 0);
+	assert_string_equal(text, "stock:SELECT stock:3;");
+	text[0] = 0;
+	assert_int_equal(
+		store_services(f.store, (struct time_range){ 0, BASE_NS - 1 }, note_service, NULL),
+		0);
+	assert_string_equal(text, "");
+	assert_int_equal(store_tags(f.store, (struct time_range){ 0 }, note_tag, NULL), 0);
+	assert_non_null(strstr(text, "0http.request.method;"));
+	assert_non_null(strstr(text, "0number;"));
+	assert_non_null(strstr(text, "1host.name;"));
+	text[0] = 0;
+	assert_int_equal(
+		store_values(f.store, &name, NULL, (struct time_range){ 0 }, 10, note_value, &cnt),
+		0);
+	assert_int_equal(cnt, 3);
+	cnt = 0;
+	assert_int_equal(
+		store_values(f.store, &number, NULL, (struct time_range){ 0 }, 7, note_value, &cnt),
+		0);
+	assert_int_equal(cnt, 7);
+}
+
+static void stats_count_a_trace_of_many_blocks_once(void **state)
+{
+	struct store_stats stats;
+
+	assert_int_equal(open_store(&f), 0);
+	for (uint32_t i = 0; i < 5; i++)
+		for (uint64_t t = 0; t < 200; t++) {
+			push(&f, t, i);
+			if (t % 50 == 0)
+				assert_int_equal(sync_writer(f.writer), 0);
+		}
+	assert_int_equal(sync_writer(f.writer), 0);
+	stats = stats_of(f.store);
+	assert_int_equal(stats.spans, 1000);
+	assert_int_equal(stats.traces, 200);
+	assert_int_equal(stats.partitions, 1);
+	assert_int_equal(stats.oldest_ns, BASE_NS);
+	assert_int_equal(stats.newest_ns, BASE_NS + 199 * NS_PER_MS + 4);
+	assert_true(stats.bytes > 0);
+	assert_int_equal(stats.bad_blocks, 0);
+}
+
+static void count_trace(void *ctx, const struct trace *t)
+{
+	++*(uint64_t *)ctx;
+	assert_int_equal(t->span_cnt, 2);
+}
+
+static void several_traces_come_with_one_call(void **state)
+{
+	struct trace_id ids[] = { trace_of(5), trace_of(99999), trace_of(2), trace_of(5) };
+	uint64_t cnt = 0;
+
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t t = 0; t < 10; t++)
+		push_trace(&f, t, 2);
+	assert_int_equal(sync_writer(f.writer), 0);
+	assert_int_equal(store_traces(f.store, ids, ARRAY_LEN(ids),
+				      (struct trace_sink){ &cnt, count_trace }),
+			 0);
+	assert_int_equal(cnt, 2);
+}
+
+/* ---- encryption ---------------------------------------------------------------------------- */
+
+#define KEY_REST "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define KEY	 "00" KEY_REST
+
+static bool files_hold(const char *what)
+{
+	char command[256];
+
+	snprintf(command, sizeof(command), "grep -rqaF -e '%s' %s", what, f.dir);
+	return system(command) == 0;
+}
+
+static void without_its_key_a_store_stays_closed(void **state)
+{
+	char path[128];
+	FILE *file;
+
+	f.cfg.key = KEY;
+	assert_int_equal(open_store(&f), 0);
+	push_trace(&f, 1, 3);
+	assert_int_equal(sync_writer(f.writer), 0);
+	assert_true(has_trace(f.store, 1, 3));
+	assert_false(files_hold("SELECT stock"));
+	close_store(&f);
+	f.cfg.key = NULL;
+	assert_int_equal(open_store(&f), -EKEYREJECTED);
+	assert_non_null(strstr(f.why, "encrypted"));
+	f.cfg.key = "ff" KEY_REST;
+	assert_int_equal(open_store(&f), -EKEYREJECTED);
+	f.cfg.key = KEY;
+	assert_int_equal(open_store(&f), 0);
+	assert_true(has_trace(f.store, 1, 3));
+	close_store(&f);
+	snprintf(path, sizeof(path), "%s/LOCK.key", f.dir);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	fputs(KEY "\n", file);
+	fclose(file);
+	f.cfg.key = NULL;
+	f.cfg.key_file = path;
+	assert_int_equal(open_store(&f), 0);
+	assert_true(has_trace(f.store, 1, 3));
+	close_store(&f);
+	f.cfg.key_file = "/nonexistent";
+	assert_int_equal(open_store(&f), -ENOENT);
+	f.cfg.key_file = NULL;
+	f.cfg.key = "abc";
+	assert_int_equal(open_store(&f), -EKEYREJECTED);
+}
+
+static void a_store_in_the_clear_takes_no_key(void **state)
+{
+	assert_int_equal(open_store(&f), 0);
+	push_trace(&f, 1, 3);
+	close_store(&f);
+	f.cfg.key = KEY;
+	assert_int_equal(open_store(&f), -EKEYREJECTED);
+	f.cfg.key = NULL;
+	assert_int_equal(open_store(&f), 0);
+	assert_true(has_trace(f.store, 1, 3));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, before, after)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(what_is_acknowledged_is_found_at_once_and_after_reopening),
+		CASE(a_trace_of_many_commits_and_openings_is_one),
+		CASE(a_batch_that_came_twice_counts_once),
+		CASE(a_second_writer_is_told_who_the_first_is),
+		CASE(a_reader_looks_on_beside_the_writer),
+		CASE(what_is_no_store_is_refused),
+		CASE(nobody_else_may_read_the_files),
+		CASE(scans_give_the_newest_first_and_end_when_told),
+		CASE(names_and_values_come_once_and_sorted),
+		CASE(stats_count_a_trace_of_many_blocks_once),
+		CASE(several_traces_come_with_one_call),
+		CASE(without_its_key_a_store_stays_closed),
+		CASE(a_store_in_the_clear_takes_no_key),
+	};
+	int failed;
+
+	make_services();
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	free_services();
+	return failed;
+}
