@@ -43,6 +43,7 @@ int features_read(struct features *f, struct btf **ret_btf)
 		enum_has(btf, "bpf_map_type", "BPF_MAP_TYPE_TASK_STORAGE") && f->sk_storage;
 	f->task_pt_regs = enum_has(btf, "bpf_func_id", "BPF_FUNC_task_pt_regs");
 	f->sock_from_file = enum_has(btf, "bpf_func_id", "BPF_FUNC_sock_from_file");
+	f->uprobe_multi = enum_has(btf, "bpf_attach_type", "BPF_TRACE_UPROBE_MULTI");
 	f->tcp_recvmsg_args = func_args(btf, "tcp_recvmsg");
 	f->udp_recvmsg_args = func_args(btf, "udp_recvmsg");
 	*ret_btf = btf;

@@ -20,6 +20,7 @@ struct features {
 	bool task_storage;
 	bool task_pt_regs;
 	bool sock_from_file;
+	bool uprobe_multi;
 	uint32_t tcp_recvmsg_args; /* 0: no such function */
 	uint32_t udp_recvmsg_args;
 };
@@ -50,9 +51,17 @@ struct row {
 extern const struct row rows[];
 extern const size_t row_cnt;
 
+#define ATTACH_UPROBE_MULTI 48 /* BPF_TRACE_UPROBE_MULTI of 6.6 */
+
+/* Attached in one of two ways; neither when link is NULL and fd is -1. */
+struct uprobe {
+	struct bpf_link *link;
+	int fd;
+};
+
 struct library_links {
 	uint64_t dev, inode;
-	struct bpf_link *link[LINKS_PER_LIBRARY];
+	struct uprobe probe[LINKS_PER_LIBRARY];
 };
 
 struct probe {
@@ -93,6 +102,11 @@ int filter_apply(struct probe *p, const struct probe_filter *f);
 /* library.c */
 void libraries_attach_common(struct probe *p);
 void libraries_detach(struct probe *p);
+
+/* uprobe.c; 0 or -errno, -ENOENT when the file has no such function. */
+int uprobe_attach(struct bpf_program *prog, const char *path, const char *symbol, bool at_return,
+		  struct uprobe *ret);
+void uprobe_detach(struct uprobe *u);
 
 /* scan.c: runs an iterator program to its end. 0 or -errno. */
 int iter_run(struct bpf_link *link);

@@ -28,7 +28,7 @@ static const struct attachment openssl[LINKS_PER_LIBRARY] = {
 /* One attachment, made or undone on a thread of its own: each waits for the kernel's grace period
  * of about 100 ms, and together they wait once. */
 struct job {
-	struct bpf_link **link;
+	struct uprobe *probe;
 	struct bpf_program *prog;
 	const char *path;
 	const struct attachment *a;
@@ -40,10 +40,8 @@ struct job {
 static void *attach_one(void *arg)
 {
 	struct job *j = arg;
-	LIBBPF_OPTS(bpf_uprobe_opts, opts, .func_name = j->a->symbol, .retprobe = j->a->at_return);
 
-	*j->link = bpf_program__attach_uprobe_opts(j->prog, -1, j->path, 0, &opts);
-	j->err = *j->link ? 0 : -errno;
+	j->err = uprobe_attach(j->prog, j->path, j->a->symbol, j->a->at_return, j->probe);
 	return NULL;
 }
 
@@ -51,8 +49,7 @@ static void *detach_one(void *arg)
 {
 	struct job *j = arg;
 
-	bpf_link__destroy(*j->link);
-	*j->link = NULL;
+	uprobe_detach(j->probe);
 	return NULL;
 }
 
@@ -75,7 +72,7 @@ static void links_destroy(struct library_links *l, size_t libraries)
 
 	for (size_t k = 0; k < libraries; k++) {
 		for (size_t i = 0; i < LINKS_PER_LIBRARY; i++)
-			job[i].link = &l[k].link[i];
+			job[i].probe = &l[k].probe[i];
 		run_jobs(job, LINKS_PER_LIBRARY, detach_one);
 	}
 }
@@ -97,7 +94,7 @@ int probe_add_library(struct probe *p, const char *path, uint64_t dev, uint64_t 
 
 		if (row < 0 || !p->state[row].loaded)
 			return -ENOTSUP;
-		job[i].link = &l->link[i];
+		job[i].probe = &l->probe[i];
 		job[i].prog = row_program(p, (size_t)row);
 		job[i].path = path;
 		job[i].a = &openssl[i];

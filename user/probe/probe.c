@@ -82,6 +82,9 @@ static void choose_rows(struct probe *p, const struct btf *btf, const struct pro
 		    !target_exists(btf, bpf_program__section_name(prog), st->reason, REASON_LEN))
 			st->off = true;
 		bpf_program__set_autoload(prog, wanted && !st->off);
+		if ((rows[i].flags & ROW_LIBRARY) && p->features.uprobe_multi)
+			bpf_program__set_expected_attach_type(
+				prog, (enum bpf_attach_type)ATTACH_UPROBE_MULTI);
 		st->loaded = wanted && !st->off;
 	}
 }
