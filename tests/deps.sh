@@ -56,6 +56,8 @@ test nodejs			/usr/bin/node		event loop under test
 test npm			/usr/bin/npm		installs the SDKs, the ClickHouse engine and the grammar that tests compare with
 test dnsmasq-base		-			DNS server under test
 test bind9-dnsutils		-			dig, a DNS client
+test liburing-dev		-			io_uring server under test
+test iproute2			/usr/sbin/tc		a network that loses packets
 test wrk			-			saturation load in the benchmark
 test qemu-system-x86		-			other kernels
 test busybox-static		-			first process of a guest

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from lib import TELLTALE, check, equal, get, static_nginx
+from lib import TELLTALE, Record, Skip, check, equal, get, load, static_nginx
 
 
 def refuses(env, args, *words, status=None, environment=None, **kw):
@@ -42,6 +42,23 @@ def case_a_full_disk(env):
                                   f"sleep 1; curl -s -o /dev/null http://127.0.0.1:{web.port}/hello; wait $!"])
     check(0 < r.returncode < 126, f"exit status {r.returncode}")
     check("No space left" in r.stderr and "/dev/full" in r.stderr, f"says: {r.stderr!r}")
+
+
+def case_a_full_disk_for_a_recording(env):
+    web, disk = static_nginx(env), env.path("disk")
+    os.makedirs(disk)
+    r = env.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk])
+    if r.returncode:
+        raise Skip(f"mount: {r.stderr.strip()}")
+    try:
+        rec = Record(env, web.pids, f"{disk}/file")
+        load(web.port, [f"/hello?{'x' * 300}{i}" for i in range(400)], 2)
+        equal(rec.wait(10), 125, f"exit status ({rec.err()!r})")
+        check(len(rec.err().strip().splitlines()) == 1 and f"{disk}/file: No space left" in rec.err(), f"says: {rec.err()!r}")
+        r = env.run([TELLTALE, "replay", f"{disk}/file", "-o", env.path("cut.json"), "--format", "otlp-json"])
+        equal((r.returncode, r.stderr), (0, ""), "replay of what was written")
+    finally:
+        env.run(["umount", disk])
 
 
 def case_a_pid_that_is_not_there(env):
