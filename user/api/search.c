@@ -230,7 +230,7 @@ int search_run(struct store *s, const struct search *q,
 	       struct search_end *ret_end)
 {
 	struct hunt h = { .q = q, .visit = visit, .ctx = ctx, .end = ret_end };
-	struct place page;
+	struct place page = { 0 };
 	int err = -EINVAL;
 
 	memset(ret_end, 0, sizeof(*ret_end));

@@ -364,7 +364,7 @@ static int lex_attribute(struct lexer *l, struct word *w)
 	if (!take_key(l, &f.field.key))
 		return -1;
 	if (f.field.kind == FIELD_RESOURCE_ATTR && str_eq(f.field.key, STR("service.name")))
-		f.field.kind = FIELD_SERVICE;
+		f.field = (struct field){ .kind = FIELD_SERVICE };
 	copy = parser_alloc(l->p, sizeof(*copy));
 	if (!copy)
 		return -1;
