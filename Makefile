@@ -80,6 +80,8 @@ $(B)/user/%.o: user/%.c Makefile
 # what must be generated before a room compiles
 $(B)/user/probe/%.o: INC += -Ibpf
 $(B)/user/export/%.o: | $(PROTO_C)
+# what is built in as it is
+$(B)/user/api/self.o: user/api/openapi.json
 
 room_obj = $(patsubst user/%.c,$(B)/user/%.o,$(wildcard user/$(1)/*.c))
 define room_rules

@@ -9,6 +9,7 @@
 
 #include "api/api.h"
 #include "core/json.h"
+#include "store/store.h"
 
 struct api_live;
 struct live_client;
@@ -34,6 +35,7 @@ enum param_type {
 	PARAM_BOOL,	/* true, false, 1, 0 */
 	PARAM_CHOICE,	/* one of 'choices', separated by | */
 	PARAM_DURATION, /* "1.5s", "10ms", "1h30m", "7d"; nanoseconds */
+	PARAM_LOOKBACK, /* as PARAM_DURATION, or "custom": then start and end count */
 	PARAM_STEP,	/* as PARAM_DURATION, or a number of seconds */
 	PARAM_TRACE_ID,
 	PARAM_TIME, /* RFC 3339, or Unix time whose unit its size tells */
@@ -91,7 +93,10 @@ struct endpoints {
 extern const struct endpoints *const endpoints_all[];
 extern const size_t endpoints_all_cnt;
 
-extern const struct endpoints endpoints_self, endpoints_newest, endpoints_sources;
+extern const struct endpoints endpoints_self, endpoints_newest, endpoints_sources, endpoints_find,
+	endpoints_chains, endpoints_traces, endpoints_jaeger, endpoints_jaeger_metrics,
+	endpoints_jaeger3, endpoints_dependencies, endpoints_tempo, endpoints_tempo_tags,
+	endpoints_tempo_metrics;
 
 /* ---- the call ----------------------------------------------------------------------------- */
 
@@ -109,8 +114,9 @@ struct call {
 	enum family family;	    /* of the path asked for */
 	struct arg args[ARGS_MAX];
 	size_t arg_cnt;
-	struct str body;      /* checked to be short enough and UTF-8 */
-	uint64_t deadline_ns; /* monotonic */
+	struct str body;	  /* checked to be short enough and UTF-8 */
+	struct patterns patterns; /* of conditions; freed with the call */
+	uint64_t deadline_ns;	  /* monotonic */
 	/* the answer */
 	unsigned int status;
 	const char *type;

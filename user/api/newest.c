@@ -2,18 +2,81 @@
 /* What came last: /traces/recent, and /traces/live for what comes next. */
 #include <errno.h>
 
-#include "api/call.h"
+#include "api/ask.h"
 #include "api/live.h"
+#include "export/export.h"
+
+#define RECENT_DEFAULT 20
+#define RECENT_MAX     SEARCH_LIMIT_MAX
+#define SPANS_MAX      200000u
+
+/* The newest traces' spans, for one request in OTLP. */
+struct newest {
+	struct trace *trace[RECENT_MAX];
+	uint32_t cnt;
+	size_t spans;
+	bool failed;
+};
+
+static bool keep_trace(void *ctx, const struct search_trace *found)
+{
+	struct newest *n = ctx;
+	struct trace *t = api_trace_show(found->trace);
+
+	n->failed = !t;
+	if (!t)
+		return false;
+	n->trace[n->cnt++] = t;
+	n->spans += t->span_cnt;
+	return n->cnt < RECENT_MAX && n->spans < SPANS_MAX;
+}
+
+static int write_newest(struct call *c, const struct newest *n)
+{
+	const struct span **all = arena_alloc_raw(c->mem, (n->spans + 1) * sizeof(*all));
+	size_t cnt = 0;
+
+	if (!all || n->failed)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n->cnt; i++)
+		for (uint32_t k = 0; k < n->trace[i]->span_cnt; k++)
+			all[cnt++] = n->trace[i]->spans[k];
+	return otlp_encode_json(all, cnt, &c->page);
+}
+
+static void get_stored(struct call *c)
+{
+	struct newest *n = arena_alloc(c->mem, sizeof(*n));
+	struct search q = { .limit = (uint32_t)arg_number(c, "limit", RECENT_DEFAULT) };
+	struct search_end end;
+	bool late;
+	int err = n ? 0 : -ENOMEM;
+
+	if (!err && !ask_search(c, &q, keep_trace, n, &end, &late))
+		goto out;
+	if (!err)
+		err = write_newest(c, n);
+	if (err)
+		call_failed(c, err, "recent traces");
+out:
+	for (uint32_t i = 0; n && i < n->cnt; i++)
+		trace_put(n->trace[i]);
+}
 
 static void get_recent(struct call *c)
 {
 	int err;
 
+	if (c->cfg->store) {
+		get_stored(c);
+		return;
+	}
 	if (!c->cfg->recent) {
 		call_error(c, 503, "no traces are kept here");
 		return;
 	}
-	err = c->cfg->recent(c->cfg->ctx, (uint32_t)arg_number(c, "limit", 20), &c->page);
+	err = c->cfg->recent(c->cfg->ctx, (uint32_t)arg_number(c, "limit", RECENT_DEFAULT),
+			     &c->page);
 	if (err)
 		call_failed(c, err, "recent traces");
 }
@@ -40,7 +103,7 @@ static void get_live(struct call *c)
 }
 
 static const struct param recent_params[] = {
-	{ "limit", PARAM_UINT, .min = 1, .max = 1000 },
+	{ "limit", PARAM_UINT, .min = 1, .max = RECENT_MAX },
 };
 
 static const struct param live_params[] = {

@@ -284,6 +284,7 @@ static const char *form_of(enum param_type type)
 {
 	switch (type) {
 	case PARAM_BOOL: return "true or false";
+	case PARAM_LOOKBACK:
 	case PARAM_DURATION: return "a duration such as 1.5s, 10ms or 1h";
 	case PARAM_STEP: return "a number of seconds or a duration such as 15s";
 	case PARAM_TRACE_ID: return "a trace id: up to 32 hexadecimal digits, not all zero";
@@ -306,6 +307,7 @@ static bool value_parse(const struct param *p, struct str s, struct arg *a)
 	case PARAM_BOOL: return bool_parse(s, &a->number);
 	case PARAM_CHOICE: return is_choice(p->choices, s);
 	case PARAM_DURATION: return duration_parse(s, &a->number);
+	case PARAM_LOOKBACK: return str_eq(s, STR("custom")) || duration_parse(s, &a->number);
 	case PARAM_STEP: return step_parse(s, &a->number);
 	case PARAM_TRACE_ID: return trace_id_parse(s, &a->id);
 	case PARAM_TIME: return rfc3339_parse(s, &a->number) || unix_parse(s, &a->number);

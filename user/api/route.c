@@ -20,9 +20,10 @@
 
 /* In order of search: where two families have one path, the first that wants the request. */
 const struct endpoints *const endpoints_all[] = {
-	&endpoints_self,
-	&endpoints_newest,
-	&endpoints_sources,
+	&endpoints_self,	  &endpoints_newest,  &endpoints_sources, &endpoints_find,
+	&endpoints_chains,	  &endpoints_traces,  &endpoints_jaeger,  &endpoints_jaeger_metrics,
+	&endpoints_dependencies,  &endpoints_jaeger3, &endpoints_tempo,	  &endpoints_tempo_tags,
+	&endpoints_tempo_metrics,
 };
 const size_t endpoints_all_cnt = ARRAY_LEN(endpoints_all);
 
@@ -39,6 +40,7 @@ bool call_init(struct call *c, const struct api_cfg *cfg)
 void call_fini(struct call *c)
 {
 	buf_fini(&c->page);
+	patterns_free(&c->patterns);
 	arena_free(c->mem);
 	c->mem = NULL;
 }
@@ -234,11 +236,18 @@ static bool is_wanted(const struct lookup *s, enum family f)
 	return true;
 }
 
+static void note_method(struct buf *allow, const char *method)
+{
+	if (!allow->len || !memmem(allow->p, allow->len, method, strlen(method)))
+		buf_printf(allow, "%s%s", allow->len ? ", " : "", method);
+}
+
 /* The row; NULL when there is none, or none of that method: then *ret_allow lists them. */
 static const struct endpoint *find_row(const struct lookup *s, struct str method,
 				       struct str *ret_names, struct call *c, struct buf *ret_allow)
 {
 	const struct endpoint *found = NULL;
+	bool literal = false; /* a path without names was met: it is not one with names as well */
 
 	if (str_eq(method, STR("HEAD")))
 		method = STR("GET");
@@ -247,13 +256,14 @@ static const struct endpoint *find_row(const struct lookup *s, struct str method
 			const struct endpoint *e = &endpoints_all[t]->row[i];
 			struct str names[4];
 
-			if (!is_wanted(s, e->family) || !path_matches(e->path, s->path, names))
+			if (!is_wanted(s, e->family) || (literal && strchr(e->path, '{')) ||
+			    !path_matches(e->path, s->path, names))
 				continue;
+			literal = literal || !strchr(e->path, '{');
 			if (!found)
 				c->family = e->family;
 			if (!str_eq(str_of(e->method), method)) {
-				buf_printf(ret_allow, "%s%s", ret_allow->len ? ", " : "",
-					   e->method);
+				note_method(ret_allow, e->method);
 				continue;
 			}
 			if (found && !(s->like_tempo && e->family == FAMILY_TEMPO))
@@ -433,7 +443,8 @@ bool call_route(struct call *c)
 	s.like_tempo = asks_tempo(c);
 	c->end = find_row(&s, c->req.method, names, c, &allow);
 	if (!c->end && allow.len) {
-		buf_printf(&allow, "%s", strstr(allow.p, "GET") ? ", HEAD" : "");
+		if (memmem(allow.p, allow.len, "GET", 3))
+			buf_add_str(&allow, STR(", HEAD"));
 		call_error(c, 405, "only " STR_FMT " are allowed", STR_ARG(buf_str(&allow)));
 		c->allow = arena_str(c->mem, buf_str(&allow)).p;
 	} else if (!c->end) {

@@ -8,14 +8,17 @@
 
 /* The file beside this one, in the program. */
 __asm__(".pushsection .rodata\n"
-	".global openapi_begin\n"
-	".global openapi_end\n"
-	"openapi_begin:\n"
+	".global openapi_text\n"
+	"openapi_text:\n"
 	".incbin \"user/api/openapi.json\"\n"
-	"openapi_end:\n"
-	".byte 0\n"
+	"openapi_text_end:\n"
+	".balign 8\n"
+	".global openapi_size\n"
+	"openapi_size:\n"
+	".quad openapi_text_end - openapi_text\n"
 	".popsection\n");
-extern const char openapi_begin[], openapi_end[];
+extern const char openapi_text[];
+extern const uint64_t openapi_size;
 
 static void get_metrics(struct call *c)
 {
@@ -44,7 +47,7 @@ static void get_ready(struct call *c)
 
 static void get_openapi(struct call *c)
 {
-	buf_add(&c->page, openapi_begin, (size_t)(openapi_end - openapi_begin));
+	buf_add(&c->page, openapi_text, openapi_size);
 }
 
 #define PAGE(at, function)                                          \

@@ -40,6 +40,7 @@ bool traceql_is_metrics(const struct traceql *q);
 struct traceql_range {
 	const struct traceql *query; /* of metrics */
 	struct time_range range;     /* to_ns is needed; from_ns is rounded down to a step */
+	bool exact;		     /* ... is not rounded */
 	uint64_t step_ns;
 	uint64_t deadline_ns; /* monotonic; 0: none */
 	uint32_t exemplars;   /* of one series, at most 16; 0: none */

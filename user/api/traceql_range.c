@@ -141,7 +141,7 @@ int traceql_range(struct store *s, const struct traceql_range *q,
 	memset(ret_end, 0, sizeof(*ret_end));
 	if (!q->query->metric || !q->step_ns || q->range.to_ns <= q->range.from_ns)
 		return -EINVAL;
-	r.f.first_ns = q->range.from_ns - q->range.from_ns % q->step_ns;
+	r.f.first_ns = q->range.from_ns - (q->exact ? 0 : q->range.from_ns % q->step_ns);
 	steps = (q->range.to_ns - r.f.first_ns - 1) / q->step_ns + 1;
 	if (steps > TRACEQL_STEPS_MAX)
 		return -EINVAL;

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * /traces/chains: every request that carried one correlation id, in order of time, whichever
+ * traces they are in. Requests are told apart from work inside a program by their kind.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "api/ask.h"
+
+#define LIMIT_DEFAULT 1000
+#define LIMIT_MAX     10000
+
+static const char *const headers[] = {
+	"http.request.header.x-request-id",
+	"http.request.header.x-correlation-id",
+	"http.request.header.x-trace-id",
+};
+
+/* What is shown of one; strings in the call's memory. */
+struct request_row {
+	struct trace_id trace_id;
+	struct span_id span_id;
+	struct str service, name, header;
+	enum span_kind kind;
+	enum span_status status;
+	uint64_t start_ns, duration_ns;
+};
+
+/* The newest 'size' requests. */
+struct chain {
+	struct arena *mem;
+	struct str id;
+	struct request_row *row;
+	size_t cnt, size;
+	bool more;
+	bool failed;
+};
+
+static bool is_request(const struct span *s)
+{
+	return s->kind != SPAN_INTERNAL && s->kind != SPAN_UNSPECIFIED;
+}
+
+/* Which header carried it; empty: it is the trace's id. */
+static struct str header_of(const struct span *s, struct str id)
+{
+	for (size_t i = 0; i < ARRAY_LEN(headers); i++) {
+		const struct attr *a = attrs_find(&s->attrs, str_of(headers[i]));
+
+		if (!a)
+			continue;
+		if (a->value.type == VALUE_STR && str_eq(a->value.str, id))
+			return str_of(headers[i] + strlen("http.request.header."));
+		for (size_t k = 0; a->value.type == VALUE_ARRAY && k < a->value.array.cnt; k++)
+			if (a->value.array.item[k].type == VALUE_STR &&
+			    str_eq(a->value.array.item[k].str, id))
+				return str_of(headers[i] + strlen("http.request.header."));
+	}
+	return (struct str){ "", 0 };
+}
+
+static bool keep_request(void *ctx, const struct span *s)
+{
+	struct chain *c = ctx;
+	struct request_row *r;
+
+	if (!is_request(s))
+		return true;
+	if (c->cnt == c->size) {
+		c->more = true;
+		return false;
+	}
+	r = &c->row[c->cnt++];
+	*r = (struct request_row){ .trace_id = s->trace_id,
+				   .span_id = s->span_id,
+				   .service = arena_str(c->mem, s->resource->service),
+				   .name = arena_str(c->mem, s->name),
+				   .header = header_of(s, c->id),
+				   .kind = s->kind,
+				   .status = s->status,
+				   .start_ns = s->start_ns,
+				   .duration_ns = s->end_ns - s->start_ns };
+	c->failed = !r->service.p || !r->name.p;
+	return !c->failed;
+}
+
+/* In order of time; a caller before what it called. */
+static int by_time(const void *a, const void *b)
+{
+	const struct request_row *x = a, *y = b;
+	int order = memcmp(&x->trace_id, &y->trace_id, sizeof(x->trace_id));
+
+	if (x->start_ns != y->start_ns)
+		return x->start_ns < y->start_ns ? -1 : 1;
+	if (x->duration_ns != y->duration_ns)
+		return x->duration_ns > y->duration_ns ? -1 : 1;
+	return order ? order : memcmp(&x->span_id, &y->span_id, sizeof(x->span_id));
+}
+
+static const struct cond *condition(struct call *c, struct str id)
+{
+	const struct cond *where = NULL;
+	struct trace_id trace;
+	struct str text;
+
+	for (size_t i = 0; i < ARRAY_LEN(headers); i++) {
+		const struct field f = { FIELD_SPAN_ATTR, str_of(headers[i]) };
+		const struct cond *one =
+			cond_cmp(c->mem, f, CMP_EQ, (struct value){ .type = VALUE_STR, .str = id });
+
+		where = where && one ? cond_or(c->mem, where, one) : one;
+		if (!where)
+			return NULL;
+	}
+	if (!trace_id_parse(id, &trace))
+		return where;
+	text = arena_str(c->mem, (struct str){ (const char *)trace.b, sizeof(trace.b) });
+	return cond_or(c->mem, where,
+		       cond_cmp(c->mem, (struct field){ .kind = FIELD_TRACE_ID }, CMP_EQ,
+				(struct value){ .type = VALUE_BYTES, .str = text }));
+}
+
+static void add_str(struct json *j, const char *key, struct str s)
+{
+	json_key(j, key);
+	json_str(j, s);
+}
+
+static void add_request(struct json *j, const struct request_row *r)
+{
+	static const char *const statuses[] = { "unset", "ok", "error" };
+
+	json_open(j, '{');
+	json_key(j, "trace_id");
+	json_hex(j, r->trace_id.b, sizeof(r->trace_id.b));
+	json_key(j, "span_id");
+	json_hex(j, r->span_id.b, sizeof(r->span_id.b));
+	add_str(j, "service", r->service);
+	add_str(j, "name", r->name);
+	add_str(j, "kind", str_of(kind_name(r->kind)));
+	add_str(j, "status", str_of(statuses[MIN((size_t)r->status, ARRAY_LEN(statuses) - 1)]));
+	json_key(j, "start_unix_nano");
+	json_u64_str(j, r->start_ns);
+	json_key(j, "duration_ns");
+	json_u64(j, r->duration_ns);
+	if (r->header.len)
+		add_str(j, "header", r->header);
+	json_close(j, '}');
+}
+
+static void write_chain(struct call *c, const struct chain *chain)
+{
+	struct json j = call_json(c);
+
+	json_open(&j, '{');
+	add_str(&j, "correlation_id", chain->id);
+	json_key(&j, "requests");
+	json_open(&j, '[');
+	for (size_t i = 0; i < chain->cnt; i++)
+		add_request(&j, &chain->row[i]);
+	json_close(&j, ']');
+	json_key(&j, "truncated");
+	json_bool(&j, chain->more);
+	json_close(&j, '}');
+}
+
+static void get_chain(struct call *c)
+{
+	struct chain chain = { .mem = c->mem,
+			       .id = arg_text(c, "id"),
+			       .size = arg_number(c, "limit", LIMIT_DEFAULT) };
+	struct field fields[ARRAY_LEN(headers)];
+	struct scan q = { .fields = fields,
+			  .field_cnt = ARRAY_LEN(fields),
+			  .deadline_ns = c->deadline_ns };
+	int err;
+
+	for (size_t i = 0; i < ARRAY_LEN(headers); i++)
+		fields[i] = (struct field){ FIELD_SPAN_ATTR, str_of(headers[i]) };
+	if (!ask_range(c, "start", "end", 0, &q.range))
+		return;
+	q.where = condition(c, chain.id);
+	chain.row = arena_alloc_raw(c->mem, chain.size * sizeof(*chain.row));
+	err = q.where && chain.row ? store_scan(c->cfg->store, &q, keep_request, &chain) : -ENOMEM;
+	if (!err && chain.failed)
+		err = -ENOMEM;
+	if (err) {
+		call_failed(c, err, "chain");
+		return;
+	}
+	if (!chain.cnt) {
+		call_error(c, 404, "no request with this id is stored");
+		return;
+	}
+	qsort(chain.row, chain.cnt, sizeof(*chain.row), by_time);
+	write_chain(c, &chain);
+}
+
+static const struct param params[] = {
+	{ "id", PARAM_TEXT, .required = true, .min = 1, .max = 1024 },
+	{ "limit", PARAM_UINT, .min = 1, .max = LIMIT_MAX },
+	{ .name = "start", .type = PARAM_TIME },
+	{ .name = "end", .type = PARAM_TIME },
+};
+
+static const struct endpoint rows[] = {
+	{ "GET", "/traces/chains/{id}", get_chain, .slow = true, .stored = true, PARAMS(params) },
+};
+
+const struct endpoints endpoints_chains = { rows, ARRAY_LEN(rows) };
