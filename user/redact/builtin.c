@@ -84,11 +84,11 @@
 											   ")") ")"
 
 /* The domain's end is no unit of an init system and no file of an icon in two sizes. */
-#define EMAIL                                                                            \
-	"(?:(?<=%[0-9A-Fa-f]{2})|(?<![A-Za-z0-9._+%\\x80-\\xff-]))(?!REDACTED[@%]|git@)" \
-	"[A-Za-z0-9._+\\x80-\\xff-]{1,256}+(?:@|%40)(?![1-9]x\\.)"                       \
-	"(?:[A-Za-z0-9\\x80-\\xff](?:[A-Za-z0-9\\x80-\\xff-]{0,62})\\.){1,16}"           \
-	"(?!(?:service|socket|timer|slice|scope|mount|target|path|device|swap)" END ")"  \
+#define EMAIL                                                                                \
+	"(?:\\G|(?<=%[0-9A-Fa-f]{2})|(?<![A-Za-z0-9._+%\\x80-\\xff-]))(?!REDACTED[@%]|git@)" \
+	"[A-Za-z0-9._+\\x80-\\xff-]{1,256}+(?:@|%40)(?![1-9]x\\.)"                           \
+	"(?:[A-Za-z0-9\\x80-\\xff](?:[A-Za-z0-9\\x80-\\xff-]{0,62})\\.){1,16}"               \
+	"(?!(?:service|socket|timer|slice|scope|mount|target|path|device|swap)" END ")"      \
 	"[A-Za-z]{2,24}+(?![0-9-]|\\.[A-Za-z0-9])"
 
 /* In the groups that are printed on cards, with one kind of separator, or in none. Not behind a
@@ -196,14 +196,14 @@ static bool is_iban(struct str *found)
 }
 
 const struct builtin_rule builtin_rules[RULE_BUILTIN] = {
-	[RULE_PRIVATE_KEY] = { "private-key", PRIVATE_KEY },
-	[RULE_JWT] = { "jwt", JWT },
-	[RULE_TOKEN] = { "token", TOKEN },
-	[RULE_BEARER] = { "bearer", BEARER, .group = 1 },
-	[RULE_HEADER] = { "header", HEADER, .group = 1 },
-	[RULE_PASSWORD] = { "password", PASSWORD, .group = 1 },
-	[RULE_EMAIL] = { "email", EMAIL },
-	[RULE_CARD] = { "card", CARD, .compact = true, .check = is_card },
-	[RULE_IBAN] = { "iban", IBAN, .compact = true, .check = is_iban },
-	[RULE_CREDENTIAL] = { "credential", NULL },
+	[RULE_PRIVATE_KEY] = { .name = "private-key", .pattern = PRIVATE_KEY },
+	[RULE_JWT] = { .name = "jwt", .pattern = JWT },
+	[RULE_TOKEN] = { .name = "token", .pattern = TOKEN },
+	[RULE_BEARER] = { .name = "bearer", .pattern = BEARER, .group = 1 },
+	[RULE_HEADER] = { .name = "header", .pattern = HEADER, .group = 1 },
+	[RULE_PASSWORD] = { .name = "password", .pattern = PASSWORD, .group = 1 },
+	[RULE_EMAIL] = { .name = "email", .pattern = EMAIL },
+	[RULE_CARD] = { .name = "card", .pattern = CARD, .compact = true, .check = is_card },
+	[RULE_IBAN] = { .name = "iban", .pattern = IBAN, .compact = true, .check = is_iban },
+	[RULE_CREDENTIAL] = { .name = "credential", .pattern = NULL },
 };

@@ -91,7 +91,13 @@ struct redact_rules {
 	bool can_hash;
 	uint8_t hash_key[REDACT_HASH_KEY_LEN];
 	uint8_t trigger[TRIGGERS]; /* three folded bytes -> bits of the rules they can begin */
+	/* of all gates that share these rules */
+	uint64_t changed, gave_up;
+	struct gauge changed_gauge, gave_up_gauge;
 };
+
+/* From any thread. */
+void rules_count(struct redact_rules *rules, uint64_t changed, uint64_t gave_up);
 
 struct builtin_rule {
 	const char *name;
@@ -190,8 +196,6 @@ struct redact {
 	struct dressed dressed[RESOURCES];
 	size_t dressed_bytes;
 	struct books books;
-	uint64_t changed;
-	struct gauge changed_gauge, gave_up_gauge;
 };
 
 /* A copy of a list of which something changes; NULL, and 'failed', without room. */

@@ -47,29 +47,6 @@ static bool mask_links(struct redact *r, struct span *s)
 	return links;
 }
 
-static double read_figure(void *ctx)
-{
-	return (double)book_read(ctx);
-}
-
-static void register_figures(struct redact *r)
-{
-	r->books = (struct books){ .stage = "redact", .unit = "span", .reason = { "no_memory" } };
-	books_register(&r->books);
-	r->changed_gauge = (struct gauge){ .name = "redact_changed_total",
-					   .help = "spans in which something was masked",
-					   .type = "counter",
-					   .read = read_figure,
-					   .ctx = &r->changed };
-	gauges_register(&r->changed_gauge);
-	r->gave_up_gauge = (struct gauge){ .name = "redact_gave_up_total",
-					   .help = "texts masked whole: a rule took too long",
-					   .type = "counter",
-					   .read = read_figure,
-					   .ctx = &r->scanner.gave_up };
-	gauges_register(&r->gave_up_gauge);
-}
-
 struct redact *redact_new(const struct redact_cfg *cfg, struct span_sink out)
 {
 	static const struct redact_rules_cfg builtin;
@@ -88,7 +65,8 @@ struct redact *redact_new(const struct redact_cfg *cfg, struct span_sink out)
 	if (!r->scratch || scanner_init(&r->scanner, r->rules))
 		goto fail;
 	randombytes_buf(&r->seed, sizeof(r->seed));
-	register_figures(r);
+	r->books = (struct books){ .stage = "redact", .unit = "span", .reason = { "no_memory" } };
+	books_register(&r->books);
 	return r;
 fail:
 	arena_free(r->scratch);
@@ -115,10 +93,11 @@ void redact_push(struct redact *r, const struct span *s)
 	if (r->failed) {
 		book_add(&r->books.dropped[0], 1);
 	} else {
-		book_add(&r->changed, changed);
 		r->out.push(r->out.ctx, changed ? &masked : s);
 		book_add(&r->books.out, 1);
 	}
+	rules_count(r->rules, changed && !r->failed, r->scanner.gave_up);
+	r->scanner.gave_up = 0;
 	if (changed || r->used)
 		arena_reset(r->scratch);
 	r->used = false;
@@ -128,8 +107,6 @@ void redact_free(struct redact *r)
 {
 	if (!r)
 		return;
-	gauges_unregister(&r->gave_up_gauge);
-	gauges_unregister(&r->changed_gauge);
 	books_unregister(&r->books);
 	resources_forget(r);
 	scanner_fini(&r->scanner);

@@ -52,8 +52,8 @@ struct redact_rules_cfg {
 	const uint8_t *hash_key; /* REDACT_HASH_KEY_LEN bytes; NULL: none, and no REDACT_HASH */
 };
 
-/* Compiled, counted, read-only: shared by the gates of all threads. 0, -EINVAL, -E2BIG (too many
- * or too long), -ENOMEM; why is one line that names the rule. */
+/* Compiled, counted, shared by the gates of all threads: one set for the process, whose figures it
+ * keeps. 0; -EINVAL, -E2BIG (too many, too long), -ENOMEM: why is one line that names the rule. */
 struct redact_rules;
 int redact_rules_new(const struct redact_rules_cfg *cfg, struct redact_rules **ret_rules,
 		     char why[REDACT_WHY_MAX]);
@@ -64,7 +64,7 @@ void redact_rules_put(struct redact_rules *rules); /* NULL is fine; frees with t
  * said). ACTION is mask, hash or drop. 0 or -EINVAL; results point into text. */
 int redact_rule_parse(struct str text, struct redact_rule_cfg *ret_rule, char why[REDACT_WHY_MAX]);
 int redact_key_parse(struct str text, struct redact_key_cfg *ret_key, char why[REDACT_WHY_MAX]);
-/* A key from a file of 16 to 4096 bytes of any kind; white space at its end does not count. */
+/* A key from a file of 16 to 4096 bytes of any kind; white space around it does not count. */
 int redact_hash_key_read(const char *path, uint8_t ret_key[REDACT_HASH_KEY_LEN],
 			 char why[REDACT_WHY_MAX]);
 

@@ -196,6 +196,35 @@ static int add_keys(struct redact_rules *rules, struct key_list *list,
 	return 0;
 }
 
+static double read_figure(void *ctx)
+{
+	return (double)book_read(ctx);
+}
+
+static void register_figures(struct redact_rules *rules)
+{
+	rules->changed_gauge = (struct gauge){ .name = "redact_changed_total",
+					       .help = "spans in which something was masked",
+					       .type = "counter",
+					       .read = read_figure,
+					       .ctx = &rules->changed };
+	rules->gave_up_gauge = (struct gauge){ .name = "redact_gave_up_total",
+					       .help = "texts masked whole: a rule took too long",
+					       .type = "counter",
+					       .read = read_figure,
+					       .ctx = &rules->gave_up };
+	gauges_register(&rules->changed_gauge);
+	gauges_register(&rules->gave_up_gauge);
+}
+
+void rules_count(struct redact_rules *rules, uint64_t changed, uint64_t gave_up)
+{
+	if (changed)
+		__atomic_add_fetch(&rules->changed, changed, __ATOMIC_RELAXED);
+	if (gave_up)
+		__atomic_add_fetch(&rules->gave_up, gave_up, __ATOMIC_RELAXED);
+}
+
 int redact_rules_new(const struct redact_rules_cfg *cfg, struct redact_rules **ret_rules,
 		     char why[REDACT_WHY_MAX])
 {
@@ -222,11 +251,13 @@ int redact_rules_new(const struct redact_rules_cfg *cfg, struct redact_rules **r
 	if (!err)
 		err = add_keys(rules, &rules->deny, cfg->deny, cfg->deny_cnt, why);
 out:
-	if (err)
+	if (err) {
 		redact_rules_put(rules);
-	else
-		*ret_rules = rules;
-	return err;
+		return err;
+	}
+	register_figures(rules);
+	*ret_rules = rules;
+	return 0;
 }
 
 struct redact_rules *redact_rules_get(struct redact_rules *rules)
@@ -239,6 +270,8 @@ void redact_rules_put(struct redact_rules *rules)
 {
 	if (!rules || __atomic_sub_fetch(&rules->refs, 1, __ATOMIC_ACQ_REL))
 		return;
+	gauges_unregister(&rules->gave_up_gauge);
+	gauges_unregister(&rules->changed_gauge);
 	for (size_t i = 0; i < ARRAY_LEN(rules->rule); i++)
 		pcre2_code_free(rules->rule[i].code);
 	sodium_memzero(rules->hash_key, sizeof(rules->hash_key));

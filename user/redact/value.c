@@ -231,7 +231,8 @@ static bool mask_value(struct redact *r, struct verdict key, struct value *v, in
 {
 	if (key.kind == KEY_ALLOWED)
 		return false;
-	if (depth > VALUE_DEPTH_MAX) { /* deeper than producers may nest: not looked at */
+	/* deeper than producers may nest: not looked at, and no other room would take it */
+	if (depth == VALUE_DEPTH_MAX && (v->type == VALUE_ARRAY || v->type == VALUE_KVLIST)) {
 		*v = (struct value){ .type = VALUE_STR, .str = MASKED };
 		return true;
 	}
