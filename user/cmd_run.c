@@ -1,76 +1,53 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* run: the agent. Traces this machine until it is ended; exports spans, serves what it knows. */
+/* run: the agent. Traces this machine until it is ended; keeps, exports and serves what it saw. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend.h"
 #include "command.h"
 #include "core/clock.h"
 #include "core/log.h"
-#include "export/export.h"
 #include "notify.h"
 #include "serve.h"
 #include "setup.h"
 
-/* For what is queued for export when the agent ends. */
-#define EXPORT_END_MS 5000
-
 struct run {
 	const struct config *config;
-	struct recent *recent;
-	struct exporter *exporter; /* NULL: no endpoint */
+	struct backend *backend;
+	struct producer *producer; /* of the thread that drains the kernel's records */
 	struct serve *serve;
 	struct pipe *pipe;
 };
 
-static void push_trace(void *ctx, const struct trace *t)
+/* The drain thread's ticks are record time; what waits behind it goes by the clock. */
+static void tick(void *ctx, uint64_t now_ns)
 {
-	recent_push(((struct run *)ctx)->recent, t);
-}
-
-static void push_span(void *ctx, const struct span *s)
-{
-	exporter_push(((struct run *)ctx)->exporter, s);
-}
-
-static int open_exporter(struct run *r)
-{
-	const struct config *c = r->config;
-	const struct exporter_cfg cfg = {
-		.kind = "otlp_http",
-		.endpoints = &c->otlp_url,
-		.endpoint_cnt = 1,
-		.headers = c->otlp_headers,
-		.gzip = c->otlp_compression == CONFIG_COMPRESSION_GZIP,
-		.timeout_ms = (uint32_t)(c->otlp_timeout_ns / NS_PER_MS),
-		.queue_bytes = (size_t)c->queue_size,
-		.ca_file = c->otlp_certificate,
-		.cert_file = c->otlp_client_certificate,
-		.key_file = c->otlp_client_key,
-	};
-	char why[EXPORTER_WHY_MAX];
-	int err = c->otlp_url ? exporter_new(&cfg, &r->exporter, why) : 0;
-
-	if (err)
-		fprintf(stderr, "telltale: cannot export to %s: %s\n", c->otlp_url, why);
-	return err;
+	backend_tick(((struct run *)ctx)->backend, clock_mono_ns());
 }
 
 static int open_all(struct run *r)
 {
 	const struct config *c = r->config;
 	struct pipe_cfg cfg;
+	int err = backend_open(c, &r->backend);
 
-	setup_pipe(c, &cfg);
-	r->recent = recent_new((size_t)c->recent_traces);
-	if (!r->recent)
+	if (err)
+		return err;
+	r->producer = producer_new(r->backend);
+	if (!r->producer)
 		return -ENOMEM;
-	if (open_exporter(r) || serve_new(c->listen, r->recent, &r->serve))
-		return -EIO;
-	cfg.traces = (struct trace_sink){ r, push_trace };
-	if (r->exporter)
-		cfg.spans[0] = (struct span_sink){ r, push_span };
+	err = serve_new(c->listen, r->backend, true, &r->serve);
+	if (!err)
+		err = backend_receive(r->backend);
+	if (err)
+		return err;
+	setup_pipe(c, &cfg);
+	cfg.redact.rules = backend_rules(r->backend);
+	cfg.spans[0] = (struct span_sink){ r->producer, producer_push };
+	cfg.tick = tick;
+	cfg.tick_ctx = r;
 	return pipe_new(&cfg, &r->pipe);
 }
 
@@ -79,8 +56,8 @@ static void close_all(struct run *r)
 	/* the sinks are the last to go */
 	pipe_free(r->pipe);
 	serve_free(r->serve);
-	exporter_free(r->exporter, EXPORT_END_MS);
-	recent_free(r->recent);
+	producer_free(r->producer);
+	backend_close(r->backend);
 }
 
 static void tell_ready(struct run *r, const struct agent *agent)
@@ -88,10 +65,10 @@ static void tell_ready(struct run *r, const struct agent *agent)
 	const struct config *c = r->config;
 
 	serve_attached(r->serve, agent);
-	log_info("capturing by %s; metrics and status on http://%s; %s%s",
-		 capture_names[probe_capture(agent_probe(agent))], c->listen,
-		 c->otlp_url ? "spans go to " : "no endpoint for spans: the newest are kept",
-		 c->otlp_url ? c->otlp_url : "");
+	log_info("capturing by %s; traces in %s, served on http://%s%s%s",
+		 capture_names[probe_capture(agent_probe(agent))], c->store ? c->store : "no store",
+		 c->listen, c->otlp_urls.cnt ? ", exported to " : "",
+		 c->otlp_urls.cnt ? c->otlp_urls.v[0] : "");
 	notify_manager("READY=1");
 }
 

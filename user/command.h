@@ -10,6 +10,8 @@
 #define EXIT_USAGE  2
 
 int command_run(const struct config *c);
+int command_gateway(const struct config *c);
+int command_store(const struct config *c);
 int command_trace(const struct config *c);
 int command_record(const struct config *c);
 int command_replay(const struct config *c);

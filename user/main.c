@@ -34,6 +34,8 @@ static int dispatch(const struct config *c)
 {
 	switch (c->command) {
 	case COMMAND_RUN: return command_run(c);
+	case COMMAND_GATEWAY: return command_gateway(c);
+	case COMMAND_STORE: return command_store(c);
 	case COMMAND_TRACE: return command_trace(c);
 	case COMMAND_RECORD: return command_record(c);
 	case COMMAND_REPLAY: return command_replay(c);

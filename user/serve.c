@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The callbacks through which the HTTP server looks into the agent. */
+/* The callbacks through which the HTTP server looks into the agent and the backend. */
 #include "serve.h"
 
 #include <errno.h>
@@ -9,17 +9,16 @@
 
 #include "api/api.h"
 #include "core/clock.h"
-#include "export/export.h"
 
-/* Of copies of traces for one answer. */
-#define RECENT_BYTES (64u << 20)
 /* A loop that has not turned for so long hangs; it turns every 10 ms. */
 #define STUCK_NS (10 * NS_PER_S)
 
 struct serve {
 	struct api *api;
-	struct recent *recent;
-	const struct agent *agent; /* NULL until attached; read by the server's thread */
+	struct backend *backend;
+	bool captures;
+	const struct agent *agent; /* NULL until attached; read by the server's threads */
+	uint64_t beat_ns;	   /* of a loop without an agent */
 };
 
 static const struct agent *attached_agent(void *ctx)
@@ -51,99 +50,54 @@ static void probes(void *ctx, void (*row)(void *row_ctx, const struct api_probe 
 static void health(void *ctx, enum api_health kind,
 		   void (*part)(void *part_ctx, const struct api_part *p), void *part_ctx)
 {
+	struct serve *s = ctx;
 	const struct agent *a = attached_agent(ctx);
-	uint64_t last_ns = a ? agent_last_pass_ns(a) : 0;
-	bool turns = !a || clock_mono_ns() < last_ns + STUCK_NS;
+	uint64_t last_ns =
+		a ? agent_last_pass_ns(a) : __atomic_load_n(&s->beat_ns, __ATOMIC_RELAXED);
+	bool turns = !last_ns || clock_mono_ns() < last_ns + STUCK_NS;
 
 	part(part_ctx,
 	     &(struct api_part){ "loop", turns, turns ? NULL : "has not turned in 10 s" });
-	if (kind == API_READY)
+	if (kind != API_READY)
+		return;
+	if (s->captures)
 		part(part_ctx,
 		     &(struct api_part){ "capture", a != NULL, a ? backend(ctx) : "attaching" });
+	backend_health(s->backend, part, part_ctx);
 }
 
-/* ---- the newest traces ---- */
-
-struct copies {
-	struct arena *mem;
-	struct span **span;
-	size_t cnt, size;
-	bool full;
-};
-
-static bool grow(struct copies *c, size_t more)
+static void metrics(void *ctx, bool openmetrics, struct buf *out)
 {
-	size_t size = MAX(c->size * 2, c->cnt + more);
-	struct span **span;
-
-	if (c->cnt + more <= c->size)
-		return true;
-	span = realloc(c->span, size * sizeof(struct span *));
-	if (!span)
-		return false;
-	c->span = span;
-	c->size = size;
-	return true;
-}
-
-static void copy_trace(void *ctx, const struct trace *t)
-{
-	struct copies *c = ctx;
-
-	if (!grow(c, t->span_cnt))
-		c->full = true;
-	for (uint32_t i = 0; i < t->span_cnt && !c->full; i++) {
-		struct span *copy = span_copy(t->spans[i], c->mem);
-
-		if (copy)
-			c->span[c->cnt++] = copy;
-		else
-			c->full = true;
-	}
-}
-
-/* Encoding is slow beside copying, so it is done outside of the room's lock. */
-static int recent(void *ctx, uint32_t limit, struct buf *out)
-{
-	struct serve *s = ctx;
-	struct copies c = { .mem = arena_new(RECENT_BYTES) };
-	int err = -ENOMEM;
-
-	if (!c.mem)
-		return err;
-	recent_each(s->recent, limit, copy_trace, &c);
-	if (!c.full)
-		err = otlp_encode_json((const struct span *const *)c.span, c.cnt, out);
-	for (size_t i = 0; i < c.cnt; i++)
-		span_release(c.span[i]);
-	free(c.span);
-	arena_free(c.mem);
-	return err;
+	backend_metrics(((struct serve *)ctx)->backend, openmetrics, out);
 }
 
 /* ---- public ---- */
 
-int serve_new(const char *listen, struct recent *newest, struct serve **ret_serve)
+int serve_new(const char *listen, struct backend *b, bool captures, struct serve **ret_serve)
 {
 	struct serve *s = calloc(1, sizeof(*s));
 	const struct api_cfg cfg = { .listen = listen,
 				     .ctx = s,
-				     .backend = backend,
-				     .probes = probes,
+				     .backend = captures ? backend : NULL,
+				     .probes = captures ? probes : NULL,
 				     .health = health,
-				     .recent = recent };
+				     .metrics = metrics,
+				     .store = backend_store(b),
+				     .no_store = "nothing is kept: --store none" };
 	int err = -ENOMEM;
 
 	if (s) {
-		s->recent = newest;
+		s->backend = b;
+		s->captures = captures;
 		err = api_new(&cfg, &s->api);
 	}
 	if (err) {
 		fprintf(stderr, "telltale: cannot listen on %s: %s%s\n", listen, strerror(-err),
-			err == -EADDRINUSE ? "; is another agent running? See --listen" : "");
+			err == -EADDRINUSE ? "; is another one running? See --listen" : "");
 		free(s);
 		return err;
 	}
+	backend_set_live(b, s->api);
 	*ret_serve = s;
 	return 0;
 }
@@ -153,10 +107,16 @@ void serve_attached(struct serve *s, const struct agent *a)
 	__atomic_store_n(&s->agent, a, __ATOMIC_RELEASE);
 }
 
+void serve_beat(struct serve *s, uint64_t now_ns)
+{
+	__atomic_store_n(&s->beat_ns, now_ns, __ATOMIC_RELAXED);
+}
+
 void serve_free(struct serve *s)
 {
 	if (!s)
 		return;
+	backend_set_live(s->backend, NULL);
 	api_free(s->api);
 	free(s);
 }

@@ -60,7 +60,9 @@ static void add_dropped(void *ctx, const struct books *b)
 {
 	uint64_t *sum = ctx;
 	bool begins = !strcmp(b->stage, "kernel") || !strcmp(b->stage, "ring");
-	bool ends = !strcmp(b->unit, "span") && strcmp(b->stage, "span") != 0;
+	/* what sampling leaves out was asked for */
+	bool ends = !strcmp(b->unit, "span") && strcmp(b->stage, "span") != 0 &&
+		    strncmp(b->stage, "sample", 6) != 0;
 
 	/* stages between drop mostly what nobody asked for: other protocols, repeats, set-up */
 	if (!begins && !ends)

@@ -202,14 +202,37 @@ class Record(Trace):
         self.wait_ready()
 
 
-class Agent(Trace):
-    """`telltale run` on a free port. .port"""
+class Served(Trace):
+    """A command that serves the API on a free port, with a store of its own. .port, .store"""
+
+    def __init__(self, env, command, args, defaults, environment=None):
+        self.port, self.fmt, self.file = free_port(), None, None
+        args = [str(a) for a in args]
+        for option, value in defaults.items():
+            if option not in args:
+                args += [option, value]
+        self.store = args[args.index("--store") + 1]
+        self.start(env, [TELLTALE, command, "--listen", f"127.0.0.1:{self.port}", *args], command, environment)
+        self.wait_ready()
+        wait_for(lambda: can_connect(("127.0.0.1", self.port)), "its API")
+
+
+class Agent(Served):
+    """`telltale run`; it receives only if told to."""
 
     def __init__(self, env, *args, environment=None):
-        self.port, self.fmt, self.file = free_port(), None, None
-        self.start(env, [TELLTALE, "run", "--listen", f"127.0.0.1:{self.port}", *map(str, args)], "agent", environment)
-        self.wait_ready()
-        wait_for(lambda: can_connect(("127.0.0.1", self.port)), "the agent's API")
+        super().__init__(env, "run", args, {"--store": env.path(f"store.{len(env.processes)}"),
+                                            "--otlp-http": "off", "--otlp-grpc": "off"}, environment)
+
+
+class Gateway(Served):
+    """`telltale gateway`, receiving on free ports. .http, .grpc"""
+
+    def __init__(self, env, *args, environment=None):
+        self.http, self.grpc = free_port(), free_port()
+        super().__init__(env, "gateway", args, {"--store": env.path(f"store.{len(env.processes)}"),
+                                                "--otlp-http": f"127.0.0.1:{self.http}",
+                                                "--otlp-grpc": f"127.0.0.1:{self.grpc}"}, environment)
 
 
 def metrics(port):

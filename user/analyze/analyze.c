@@ -18,7 +18,7 @@ const double analyze_bounds[BOUNDS] = { 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.
 
 /* ---- tables ---- */
 
-int table_init(struct table *t, uint32_t max)
+int rows_init(struct table *t, uint32_t max)
 {
 	uint32_t slots = 16;
 
@@ -31,7 +31,7 @@ int table_init(struct table *t, uint32_t max)
 	return t->slot && t->row ? 0 : -ENOMEM;
 }
 
-struct row *table_get(struct table *t, uint64_t hash, size_t size)
+struct row *rows_get(struct table *t, uint64_t hash, size_t size)
 {
 	uint32_t at = (uint32_t)hash & t->mask;
 
@@ -49,7 +49,7 @@ struct row *table_get(struct table *t, uint64_t hash, size_t size)
 	return t->slot[at];
 }
 
-void table_fini(struct table *t, void (*row_free)(struct row *r))
+void rows_fini(struct table *t, void (*row_free)(struct row *r))
 {
 	for (uint32_t i = 0; i < t->cnt; i++)
 		row_free(t->row[i]);
@@ -84,7 +84,7 @@ static struct series *series_of(struct analyze *a, const struct span *s)
 
 	hash = XXH3_64bits_withSeed(s->name.p, s->name.len,
 				    hash + (uint64_t)s->kind * 3 + (uint64_t)s->status);
-	row = (struct series *)table_get(&a->series, hash, sizeof(*row));
+	row = (struct series *)rows_get(&a->series, hash, sizeof(*row));
 	if (!row)
 		return a->other;
 	if (!row->service) {
@@ -188,8 +188,8 @@ struct analyze *analyze_new(const struct analyze_cfg *cfg)
 	a->other = other_series();
 	a->other_edge = other_edge();
 	if (!a->slot || !a->ring || !a->other || !a->other_edge ||
-	    table_init(&a->series, a->cfg.series_max) || table_init(&a->edges, a->cfg.series_max) ||
-	    table_init(&a->unpaired, UNPAIRED_MAX)) {
+	    rows_init(&a->series, a->cfg.series_max) || rows_init(&a->edges, a->cfg.series_max) ||
+	    rows_init(&a->unpaired, UNPAIRED_MAX)) {
 		analyze_free(a);
 		return NULL;
 	}
@@ -208,9 +208,9 @@ void analyze_free(struct analyze *a)
 {
 	if (!a)
 		return;
-	table_fini(&a->series, series_free);
-	table_fini(&a->edges, edge_free);
-	table_fini(&a->unpaired, unpaired_free);
+	rows_fini(&a->series, series_free);
+	rows_fini(&a->edges, edge_free);
+	rows_fini(&a->unpaired, unpaired_free);
 	series_free((struct row *)a->other);
 	edge_free((struct row *)a->other_edge);
 	free(a->ring);

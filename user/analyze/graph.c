@@ -18,7 +18,7 @@ static struct edge *edge_of(struct analyze *a, const char *client, const char *s
 {
 	uint64_t hash = XXH3_64bits_withSeed(
 		server, strlen(server), XXH3_64bits(client, strlen(client)) + (uint64_t)connection);
-	struct edge *e = (struct edge *)table_get(&a->edges, hash, sizeof(*e));
+	struct edge *e = (struct edge *)rows_get(&a->edges, hash, sizeof(*e));
 
 	if (!e)
 		return a->other_edge;
@@ -60,7 +60,7 @@ static struct waiting *take(struct analyze *a, uint64_t key, bool client)
 static void unpaired(struct analyze *a, const struct waiting *w)
 {
 	uint64_t hash = XXH3_64bits_withSeed(w->service, strlen(w->service), w->client);
-	struct unpaired *u = (struct unpaired *)table_get(&a->unpaired, hash, sizeof(*u));
+	struct unpaired *u = (struct unpaired *)rows_get(&a->unpaired, hash, sizeof(*u));
 
 	if (!u) {
 		a->dropped += w->count;

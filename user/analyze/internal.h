@@ -35,10 +35,10 @@ struct table {
 	uint32_t cnt, max;
 	uint32_t mask;
 };
-int table_init(struct table *t, uint32_t max);
+int rows_init(struct table *t, uint32_t max);
 /* The row of that hash, or a new zeroed one of that size; NULL: full, or no memory. */
-struct row *table_get(struct table *t, uint64_t hash, size_t size);
-void table_fini(struct table *t, void (*row_free)(struct row *r));
+struct row *rows_get(struct table *t, uint64_t hash, size_t size);
+void rows_fini(struct table *t, void (*row_free)(struct row *r));
 
 struct series { /* of one operation */
 	struct row row;

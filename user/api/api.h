@@ -56,6 +56,8 @@ struct api_cfg {
 		       void (*part)(void *part_ctx, const struct api_part *p), void *part_ctx);
 	/* Appends one OTLP/JSON request of at most limit traces, newest first. 0 or -errno. */
 	int (*recent)(void *ctx, uint32_t limit, struct buf *out);
+	/* Appends further families to /metrics. */
+	void (*metrics)(void *ctx, bool openmetrics, struct buf *out);
 	struct store *store;		   /* NULL: what asks for stored traces answers 503 */
 	const char *no_store;		   /* why there is none; NULL: nothing to say */
 	const struct api_sources *sources; /* what is traced; NULL: cannot be changed here */

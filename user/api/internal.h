@@ -27,7 +27,7 @@ struct self {
 void self_read(struct self *s);
 
 /* Pages, appended to out; check out->failed. */
-void page_metrics(struct buf *out, bool openmetrics);
+void page_metrics(const struct api_cfg *cfg, struct buf *out, bool openmetrics);
 void page_status(const struct api_cfg *cfg, struct buf *out);
 /* Returns whether all parts are ok. */
 bool page_health(const struct api_cfg *cfg, enum api_health kind, struct buf *out);

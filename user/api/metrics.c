@@ -135,7 +135,7 @@ static void add_self(struct page *p)
 		   s.open_fds);
 }
 
-void page_metrics(struct buf *out, bool openmetrics)
+void page_metrics(const struct api_cfg *cfg, struct buf *out, bool openmetrics)
 {
 	struct page p = { .out = out, .openmetrics = openmetrics };
 
@@ -145,6 +145,8 @@ void page_metrics(struct buf *out, bool openmetrics)
 	add_books(&p);
 	gauges_each(add_gauge, &p);
 	add_self(&p);
+	if (cfg->metrics)
+		cfg->metrics(cfg->ctx, openmetrics, out);
 	if (openmetrics)
 		buf_add_str(out, STR("# EOF\n"));
 }

@@ -25,7 +25,7 @@ static void get_metrics(struct call *c)
 	bool openmetrics = accept_openmetrics(c->req.accept);
 
 	c->type = openmetrics ? TYPE_OPENMETRICS : TYPE_METRICS;
-	page_metrics(&c->page, openmetrics);
+	page_metrics(c->cfg, &c->page, openmetrics);
 }
 
 static void get_status(struct call *c)

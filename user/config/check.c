@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdlib.h>
 
 #define HOST_MAX 255
 
@@ -59,6 +60,50 @@ bool check_address(struct str s)
 	host = (struct str){ s.p, (size_t)close };
 	port = str_from(s, (size_t)close + 1);
 	return (numeric_host(AF_INET, host) || str_eq(host, STR("localhost"))) && check_port(port);
+}
+
+bool check_receiver(struct str s)
+{
+	return str_eq(s, STR("off")) || check_address(s);
+}
+
+bool check_store(struct str s)
+{
+	struct str engine = STR("clickhouse+");
+
+	return str_starts(s, engine) ? check_url(str_from(s, engine.len)) : check_name(s);
+}
+
+/* NAME=ACTION or NAME=ACTION:PATTERN; the room compiles the pattern. */
+bool check_redact_rule(struct str s)
+{
+	ptrdiff_t eq = str_find(s, '='), colon = str_find(s, ':');
+	size_t end = colon < 0 ? s.len : (size_t)colon;
+	struct str action;
+
+	if (eq < 1 || end < (size_t)eq || end + 1 == s.len)
+		return false;
+	action = (struct str){ s.p + eq + 1, end - (size_t)eq - 1 };
+	return str_eq(action, STR("mask")) || str_eq(action, STR("hash")) ||
+	       str_eq(action, STR("drop"));
+}
+
+bool check_sampling_service(struct str s)
+{
+	ptrdiff_t eq = str_find(s, '=');
+	char number[32], *end;
+	struct str how;
+
+	if (eq < 1)
+		return false;
+	how = str_from(s, (size_t)eq + 1);
+	if (str_eq(how, STR("always")) || str_eq(how, STR("never")))
+		return true;
+	if (!how.len || how.len >= sizeof(number))
+		return false;
+	memcpy(number, how.p, how.len);
+	number[how.len] = '\0';
+	return strtod(number, &end) >= 0 && strtod(number, NULL) <= 1 && !*end;
 }
 
 static bool host_char(char c)

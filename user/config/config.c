@@ -190,27 +190,36 @@ static int check_args(struct line *l, const struct command_info *info)
 	return 0;
 }
 
+/* All that is left is positional. */
+static int rest_args(struct line *l, const struct command_info *info)
+{
+	struct config *c = l->c;
+	char **words = (char **)c->argv;
+
+	for (; l->at < l->argc; l->at++)
+		words[c->argc++] = l->argv[l->at];
+	return check_args(l, info);
+}
+
 /* Flags and at most info->args_max positional arguments, in any order unless info->rest. */
 static int read_line(struct line *l)
 {
 	struct config *c = l->c;
 	const struct command_info *info = &config_commands[c->command];
-	int err = 0;
+	char **words = arena_alloc(c->private->mem, ((size_t)l->argc + 1) * sizeof(*words));
+	int err = words ? 0 : -ENOMEM;
 
+	c->argv = words;
 	for (; !err && l->at < l->argc && !line_ended(c); l->at++) {
 		struct str arg = str_of(l->argv[l->at]);
 		bool option = arg.len > 1 && arg.p[0] == '-';
 
 		if (str_eq(arg, STR("--")) || (!option && info->rest)) {
-			int skip = option ? 1 : 0;
-			if (c->argc == 0)
-				c->argv = l->argv + l->at + skip;
-			c->argc += l->argc - l->at - skip;
-			break;
+			l->at += option ? 1 : 0;
+			return rest_args(l, info);
 		}
 		if (!option) {
-			if (c->argc++ == 0)
-				c->argv = l->argv + l->at;
+			words[c->argc++] = l->argv[l->at];
 		} else if (arg.p[1] == '-') {
 			err = long_flag(l, str_from(arg, 2));
 		} else {
@@ -319,34 +328,57 @@ static bool ends_with(const char *s, const char *end)
 }
 
 /* OTLP/HTTP, "Endpoint URLs for OTLP/HTTP": the base gets the signal's path, with one slash. */
-static int finish_url(struct config *c)
+static const char *whole_url(const struct config *c, const char *endpoint)
 {
+	bool standard = rank_of(c, "otlp-endpoint") == RANK_OTEL;
 	struct arena *mem = c->private->mem;
-	struct str base = str_of(c->otlp_endpoint);
-	ptrdiff_t path;
+	struct str base = str_of(endpoint);
 
-	if (!base.len)
+	if (c->otlp_protocol == CONFIG_GRPC)
+		return endpoint;
+	if (c->private->endpoint_whole && standard)
+		return str_find(str_from(base, 8), '/') >= 0 || str_find(base, '?') >= 0
+			       ? endpoint
+			       : arena_printf(mem, STR_FMT "/", STR_ARG(base)).p;
+	if (!standard && ends_with(endpoint, "/v1/traces"))
+		return endpoint;
+	while (base.len && base.p[base.len - 1] == '/')
+		base.len--;
+	return arena_printf(mem, STR_FMT "/v1/traces", STR_ARG(base)).p;
+}
+
+static int finish_urls(struct config *c)
+{
+	struct config_list *urls = &c->otlp_urls;
+
+	urls->v = arena_alloc(c->private->mem, (c->otlp_endpoint.cnt + 1) * sizeof(*urls->v));
+	if (!urls->v)
+		return -ENOMEM;
+	if (c->private->otlp_unwanted && rank_of(c, "otlp-endpoint") == RANK_OTEL)
 		return 0;
-	if (c->private->endpoint_whole && rank_of(c, "otlp-endpoint") == RANK_OTEL) {
-		path = str_find(str_from(base, 8), '/');
-		c->otlp_url = path >= 0 || str_find(base, '?') >= 0
-				      ? c->otlp_endpoint
-				      : arena_printf(mem, STR_FMT "/", STR_ARG(base)).p;
-	} else if (rank_of(c, "otlp-endpoint") != RANK_OTEL &&
-		   ends_with(c->otlp_endpoint, "/v1/traces")) {
-		c->otlp_url = c->otlp_endpoint;
-	} else {
-		while (base.len && base.p[base.len - 1] == '/')
-			base.len--;
-		c->otlp_url = arena_printf(mem, STR_FMT "/v1/traces", STR_ARG(base)).p;
+	for (uint32_t i = 0; i < c->otlp_endpoint.cnt; i++) {
+		urls->v[i] = whole_url(c, c->otlp_endpoint.v[i]);
+		if (!urls->v[i])
+			return -ENOMEM;
+		urls->cnt++;
 	}
-	return c->otlp_url ? 0 : -ENOMEM;
+	return 0;
+}
+
+static void none_is_null(const char **field, const char *none)
+{
+	if (*field && strcmp(*field, none) == 0)
+		*field = NULL;
 }
 
 /* What depends on more than one option. */
 static int finish(struct config *c, char why[CONFIG_WHY_MAX])
 {
-	if (rank_of(c, "log-level") == RANK_DEFAULT && c->command == COMMAND_RUN)
+	none_is_null(&c->store, "none");
+	none_is_null(&c->otlp_http, "off");
+	none_is_null(&c->otlp_grpc, "off");
+	if (rank_of(c, "log-level") == RANK_DEFAULT &&
+	    (c->command == COMMAND_RUN || c->command == COMMAND_GATEWAY))
 		c->log_level = "info";
 	if (c->quiet)
 		c->log_level = "error";
@@ -360,7 +392,7 @@ static int finish(struct config *c, char why[CONFIG_WHY_MAX])
 	if (!c->otlp_client_key != !c->otlp_client_certificate)
 		return fail(why, "otlp-client-key and otlp-client-certificate: expected both or "
 				 "neither");
-	return finish_url(c);
+	return finish_urls(c);
 }
 
 static struct config *config_alloc(void)

@@ -22,9 +22,11 @@
 enum command {
 	COMMAND_NONE, /* no command was named: show the general help and fail */
 	COMMAND_RUN,
+	COMMAND_GATEWAY,
 	COMMAND_TRACE,
 	COMMAND_RECORD,
 	COMMAND_REPLAY,
+	COMMAND_STORE, /* stats, check, export */
 	COMMAND_STATUS,
 	COMMAND_DOCTOR,
 	COMMAND_OPTIONS, /* prints every option: its value and origin, or the reference */
@@ -43,6 +45,14 @@ enum config_capture { /* as enum capture of the probe room */
 enum config_format { CONFIG_FORMAT_TREE, CONFIG_FORMAT_OTLP_JSON };
 enum config_color { CONFIG_COLOR_AUTO, CONFIG_COLOR_ALWAYS, CONFIG_COLOR_NEVER };
 enum config_compression { CONFIG_COMPRESSION_NONE, CONFIG_COMPRESSION_GZIP };
+enum config_protocol { CONFIG_GRPC, CONFIG_HTTP_PROTOBUF, CONFIG_HTTP_JSON };
+enum config_sampling {
+	CONFIG_SAMPLING_ALWAYS,
+	CONFIG_SAMPLING_NEVER,
+	CONFIG_SAMPLING_RATIO,
+	CONFIG_SAMPLING_RATE,
+	CONFIG_SAMPLING_TAIL,
+};
 
 struct config_list {
 	const char **v;
@@ -64,7 +74,7 @@ struct config {
 	enum command command;
 	enum command help_topic; /* COMMAND_HELP: which command's; COMMAND_NONE: the general one */
 	int argc;	   /* trace, record: the command to run; replay: the file; else none */
-	char *const *argv; /* borrowed from the caller, ended by NULL as there */
+	char *const *argv; /* ended by NULL; its strings are borrowed from the caller */
 
 	const char *config; /* the file's path */
 	const char
@@ -86,17 +96,56 @@ struct config {
 	bool raw_queries;
 
 	/* run */
-	const char *listen;	   /* ADDR:PORT, [ADDR]:PORT */
-	const char *otlp_endpoint; /* as given */
-	const char *otlp_url;	   /* whole, with /v1/traces; NULL: do not export */
-	const char *otlp_headers;  /* k=v,k2=v2 */
-	int otlp_compression;	   /* enum config_compression */
+	const char *listen;		  /* ADDR:PORT, [ADDR]:PORT */
+	struct config_list otlp_endpoint; /* as given */
+	struct config_list otlp_urls; /* whole; with /v1/traces but for gRPC; none: do not export */
+	int otlp_protocol;	      /* enum config_protocol */
+	bool otlp_insecure;
+	const char *otlp_headers; /* k=v,k2=v2 */
+	int otlp_compression;	  /* enum config_compression */
 	uint64_t otlp_timeout_ns;
 	const char *otlp_certificate; /* PEM files; NULL: the system's, or none */
 	const char *otlp_client_key;
 	const char *otlp_client_certificate;
 	uint64_t queue_size;
-	uint64_t recent_traces;
+	uint32_t export_batch; /* spans */
+	uint32_t export_spans; /* spans that may wait; 0: only bytes are limited */
+	uint64_t export_delay_ns;
+	const char *export_spool; /* a directory; NULL: the queue is in memory */
+	const char *export_file;
+	uint64_t export_file_size;
+	uint64_t export_file_age_ns; /* 0: no limit */
+	uint32_t export_file_keep;
+	bool export_stdout;
+	const char *zipkin_endpoint;
+	uint64_t zipkin_timeout_ns;
+	struct config_list kafka_brokers;
+	const char *kafka_topic;
+
+	/* run, gateway: what is kept */
+	const char *store; /* a directory, clickhouse+http://..., NULL: nothing is kept */
+	uint64_t retention_ns;
+	uint64_t store_max_bytes;
+	uint64_t rollup_ns;
+	const char *store_key_file;
+	const char *store_key;
+
+	/* run, gateway: what comes in */
+	const char *otlp_http; /* ADDR:PORT; NULL: do not receive */
+	const char *otlp_grpc;
+	uint64_t receive_max_body;
+	uint64_t receive_max_rate; /* bytes a second; 0: no limit */
+	int sampling;		   /* enum config_sampling */
+	bool sampling_parent;
+	double sampling_ratio;
+	uint32_t max_traces_per_second;
+	struct config_list sampling_service; /* GLOB=always|never|RATIO */
+	uint64_t tail_buffer;
+	struct config_list redact_allow;
+	struct config_list redact_deny;
+	struct config_list redact_rule; /* NAME=ACTION:PATTERN */
+	const char *redact_hash_key_file;
+	uint32_t metrics_series;
 
 	/* trace, record, replay */
 	const char *output;	  /* "-": standard output */

@@ -145,26 +145,74 @@ static struct str otel_value(struct config *c, const struct option *o, struct st
 	return lower ? (struct str){ lower, value.len } : value;
 }
 
-static int otel_protocol(struct config *c, char *const *env)
+struct standard {
+	const char *value;  /* of the OTEL_* variable */
+	const char *option; /* and what it means here */
+	const char *text;
+};
+
+/* Sets every option that the variable's value stands for; an unknown value warns. */
+static int otel_words(struct config *c, char *const *env, const char *name,
+		      const struct standard *rows, size_t cnt, char why[CONFIG_WHY_MAX])
 {
-	static const char *const names[] = { "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-					     "OTEL_EXPORTER_OTLP_PROTOCOL" };
+	struct source src = { RANK_OTEL, name };
+	struct str value = str_trim(env_get(env, name));
+	bool known = !value.len;
+	int err = 0;
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		struct str value = str_trim(env_get(env, names[i]));
-
-		if (!value.len)
+	for (size_t i = 0; i < cnt && value.len && !err; i++) {
+		if (!str_eq_nocase(value, str_of(rows[i].value)))
 			continue;
-		if (str_eq_nocase(value, STR("http/protobuf")))
-			return 0;
-		return config_warn(c, "%s: expected http/protobuf, found \"%.64s\"; ignored",
-				   names[i], value.p);
+		known = true;
+		if (rows[i].option)
+			err = option_set(c, option_find(str_of(rows[i].option)), &src,
+					 str_of(rows[i].text), why);
 	}
-	return 0;
+	if (!known)
+		err = config_warn(c, "%s: \"%.64s\" is not known; ignored", name, value.p);
+	return err;
+}
+
+/* Environment Variable Specification, "General SDK Configuration" and "Exporter Selection". */
+static int otel_samplers(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])
+{
+	static const struct standard rows[] = {
+		{ "always_on", "sampling", "always" },
+		{ "always_on", "sampling-parent", "false" },
+		{ "always_off", "sampling", "never" },
+		{ "always_off", "sampling-parent", "false" },
+		{ "traceidratio", "sampling", "ratio" },
+		{ "traceidratio", "sampling-parent", "false" },
+		{ "parentbased_always_on", "sampling", "always" },
+		{ "parentbased_always_off", "sampling", "never" },
+		{ "parentbased_traceidratio", "sampling", "ratio" },
+	};
+
+	return otel_words(c, env, "OTEL_TRACES_SAMPLER", rows, ARRAY_LEN(rows), why);
+}
+
+static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])
+{
+	static const struct standard rows[] = {
+		{ "otlp", NULL, NULL },
+		{ "zipkin", "zipkin-endpoint", "http://localhost:9411/api/v2/spans" },
+		{ "console", "export-stdout", "true" },
+		{ "none", NULL, NULL },
+	};
+
+	struct str value = str_trim(env_get(env, "OTEL_TRACES_EXPORTER"));
+
+	c->private->otlp_unwanted = value.len && !str_eq_nocase(value, STR("otlp"));
+	return otel_words(c, env, "OTEL_TRACES_EXPORTER", rows, ARRAY_LEN(rows), why);
 }
 
 int config_read_otel(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])
 {
+	/* the endpoint of an exporter that is chosen here may be named below */
+	int first = otel_exporters(c, env, why);
+
+	if (first)
+		return first;
 	for (const struct option *o = config_table; o < config_table + config_table_cnt; o++) {
 		for (size_t i = 0; i < ARRAY_LEN(o->otel) && o->otel[i]; i++) {
 			struct source src = { RANK_OTEL, o->otel[i] };
@@ -184,5 +232,5 @@ int config_read_otel(struct config *c, char *const *env, char why[CONFIG_WHY_MAX
 				break;
 		}
 	}
-	return otel_protocol(c, env);
+	return otel_samplers(c, env, why);
 }

@@ -9,7 +9,7 @@
 
 static bool is_shown(const struct option *o, enum command command)
 {
-	return option_belongs(o, command) &&
+	return option_belongs(o, command) && !(o->flags & OPTION_RARE) &&
 	       (command != COMMAND_OPTIONS || o->flags & OPTION_FLAG_ONLY ||
 		strcmp(o->name, "config") == 0);
 }
@@ -55,6 +55,7 @@ void config_help(FILE *out, enum command command)
 {
 	const struct command_info *info = &config_commands[command];
 	const char *program = command == COMMAND_NONE ? "" : "telltale ";
+	bool rare = false;
 
 	fprintf(out, "Usage: %s%s%s%s\n%s\n", program, info->name, info->usage[0] ? " " : "",
 		info->usage, info->summary);
@@ -65,7 +66,11 @@ void config_help(FILE *out, enum command command)
 		for (size_t i = 0; i < config_table_cnt; i++) {
 			if (is_shown(&config_table[i], command))
 				print_option(out, &config_table[i]);
+			rare |= option_belongs(&config_table[i], command) &&
+				config_table[i].flags & OPTION_RARE && command != COMMAND_OPTIONS;
 		}
+		if (rare)
+			fprintf(out, "  more: telltale options --markdown\n");
 	}
 	fprintf(out, "\nExample:\n");
 	for (size_t i = 0; i < ARRAY_LEN(info->examples) && info->examples[i]; i++)

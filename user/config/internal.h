@@ -6,7 +6,7 @@
 #include "config/config.h"
 #include "core/arena.h"
 
-#define OPTIONS_MAX   64
+#define OPTIONS_MAX   128
 #define NAME_MAX_LEN  64
 #define CONFIG_MEMORY (4u << 20) /* all strings and lists of one configuration */
 
@@ -15,6 +15,7 @@ enum option_type {
 	OPT_BOOL,     /* bool */
 	OPT_SIZE,     /* uint32_t or uint64_t, bytes; 64K, 16M, 1G, also a plain number */
 	OPT_DURATION, /* uint64_t, nanoseconds; 100ms, 5s, 2m, 0 */
+	OPT_RATIO,    /* double, 0 to 1 */
 	OPT_STRING,   /* const char * */
 	OPT_ENUM,     /* int: index into choices */
 	OPT_WORDS,    /* const char *: comma-separated, each one of choices; at most max of them */
@@ -28,6 +29,8 @@ enum option_flags {
 	OPTION_NOT_FILE = 1 << 1,
 	OPTION_SECRET = 1 << 2,	 /* its value is not shown */
 	OPTION_OTEL_MS = 1 << 3, /* its OTEL_* variable is a plain number of milliseconds */
+	OPTION_RARE = 1 << 4,	 /* not in --help, which stays a page; in the reference */
+	OPTION_WHOLE = 1 << 5,	 /* a list whose items may hold commas: one a flag */
 };
 
 struct option {
@@ -62,6 +65,8 @@ struct config_private {
 	const char *origin[OPTIONS_MAX];
 	uint8_t rank[OPTIONS_MAX];
 	bool endpoint_whole; /* otlp_endpoint needs no path added */
+	bool otlp_unwanted;  /* OTEL_TRACES_EXPORTER names another: standard endpoints do not count
+			      */
 };
 
 struct command_info {
@@ -121,5 +126,9 @@ bool check_url(struct str s);
 bool check_headers(struct str s);
 bool check_ring_size(struct str s);
 bool check_name(struct str s);
+bool check_receiver(struct str s);
+bool check_store(struct str s);
+bool check_redact_rule(struct str s);
+bool check_sampling_service(struct str s);
 
 #endif

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define SHOWN_MAX   64 /* bytes of a refused value that are repeated in the message */
@@ -30,8 +31,13 @@ static const struct unit size_units[] = {
 };
 
 static const struct unit time_units[] = {
-	{ "h", 3600 * NS_PER_S }, { "m", 60 * NS_PER_S }, { "s", NS_PER_S },
-	{ "ms", NS_PER_MS },	  { "us", NS_PER_US },	  { "ns", 1 },
+	{ "d", 86400 * NS_PER_S },
+	{ "h", 3600 * NS_PER_S },
+	{ "m", 60 * NS_PER_S },
+	{ "s", NS_PER_S },
+	{ "ms", NS_PER_MS },
+	{ "us", NS_PER_US },
+	{ "ns", 1 },
 };
 
 struct str choice_next(struct str *choices)
@@ -147,6 +153,8 @@ static void expects_text(char *out, size_t size, const struct option *o)
 		format_scaled(min, sizeof(min), o->min, time_units, ARRAY_LEN(time_units));
 		format_scaled(max, sizeof(max), o->max, time_units, ARRAY_LEN(time_units));
 		snprintf(out, size, "a time from %s to %s, such as 100ms, 5s or 2m", min, max);
+	} else if (o->type == OPT_RATIO) {
+		snprintf(out, size, "a ratio from 0 to 1, such as 0.1");
 	} else if (o->type == OPT_PIDS) {
 		snprintf(out, size, "process ids, such as 12 or 12,34");
 	} else if (o->type == OPT_PORTS) {
@@ -185,14 +193,20 @@ static int refuse_more(const struct option *o, const struct source *src, char wh
 	return -EINVAL;
 }
 
-/* Takes the next item; separators are commas, for numbers spaces too ("$(pidof x)"). */
-static bool item_next(struct str *text, bool spaces, struct str *ret_item)
+/* What separates a list's items: commas, for numbers spaces too ("$(pidof x)"). */
+static bool separates(const struct option *o, char c)
+{
+	return !(o->flags & OPTION_WHOLE) &&
+	       (c == ',' ||
+		((o->type == OPT_PIDS || o->type == OPT_PORTS) && isspace((unsigned char)c)));
+}
+
+static bool item_next(const struct option *o, struct str *text, struct str *ret_item)
 {
 	while (text->len) {
 		size_t end = 0;
 
-		while (end < text->len && text->p[end] != ',' &&
-		       !(spaces && isspace((unsigned char)text->p[end])))
+		while (end < text->len && !separates(o, text->p[end]))
 			end++;
 		*ret_item = str_trim((struct str){ text->p, end });
 		*text = str_from(*text, end + 1);
@@ -260,13 +274,13 @@ static uint32_t *list_cnt(const struct option *o, void *field)
 static int set_list(struct config *c, const struct option *o, const struct source *src,
 		    struct str text, char why[CONFIG_WHY_MAX])
 {
-	bool spaces = o->type != OPT_LIST, again = c->private->rank[o - config_table] == src->rank;
+	bool again = c->private->rank[o - config_table] == src->rank;
 	void *field = (char *)c + o->offset;
 	uint32_t *cnt = list_cnt(o, field), items = 0;
 	struct str left = text, item;
 	int err = 0;
 
-	while (item_next(&left, spaces, &item)) {
+	while (item_next(o, &left, &item)) {
 		if (!item_valid(o, item))
 			return refuse(o, src, item, why);
 		items++;
@@ -277,7 +291,7 @@ static int set_list(struct config *c, const struct option *o, const struct sourc
 		return refuse_more(o, src, why);
 	if (!again)
 		*cnt = 0;
-	for (left = text; !err && item_next(&left, spaces, &item);)
+	for (left = text; !err && item_next(o, &left, &item);)
 		err = list_add(c, o, field, item);
 	return err;
 }
@@ -292,14 +306,14 @@ static int set_words(struct config *c, const struct option *o, const struct sour
 	struct str left = text, item;
 	uint64_t items = 0;
 
-	while (item_next(&left, false, &item)) {
+	while (item_next(o, &left, &item)) {
 		struct str seen = sum, one;
 		bool twice = false;
 
 		if (!item_valid(o, item) || (o->max == 1 && items))
 			return refuse(o, src, item_valid(o, item) ? text : item, why);
 		items++;
-		while (item_next(&seen, false, &one))
+		while (item_next(o, &seen, &one))
 			twice |= str_eq(one, item);
 		if (!twice)
 			sum = arena_printf(c->private->mem, STR_FMT "%s" STR_FMT, STR_ARG(sum),
@@ -326,6 +340,24 @@ static int set_number(struct config *c, const struct option *o, const struct sou
 		*(uint32_t *)field = (uint32_t)v;
 	else
 		*(uint64_t *)field = v;
+	return 0;
+}
+
+static int set_ratio(struct config *c, const struct option *o, const struct source *src,
+		     struct str text, char why[CONFIG_WHY_MAX])
+{
+	char number[NUMBER_MAX + 1], *end;
+	double v, *field;
+
+	if (!text.len || text.len > NUMBER_MAX)
+		return refuse(o, src, text, why);
+	memcpy(number, text.p, text.len);
+	number[text.len] = '\0';
+	v = strtod(number, &end);
+	if (*end || !(v >= 0 && v <= 1))
+		return refuse(o, src, text, why);
+	field = (void *)((char *)c + o->offset);
+	*field = v;
 	return 0;
 }
 
@@ -363,6 +395,7 @@ static int set_any(struct config *c, const struct option *o, const struct source
 			return refuse(o, src, text, why);
 		*(int *)field = at;
 		return 0;
+	case OPT_RATIO: return set_ratio(c, o, src, text, why);
 	case OPT_STRING: return set_string(c, o, src, text, why);
 	case OPT_WORDS: return set_words(c, o, src, text, why);
 	case OPT_LIST:
@@ -427,6 +460,7 @@ struct str option_text(const struct config *c, const struct option *o, struct ar
 		else
 			format_scaled(number, sizeof(number), v, time_units, ARRAY_LEN(time_units));
 		return arena_str(mem, str_of(number));
+	case OPT_RATIO: return arena_printf(mem, "%.15g", *(const double *)field);
 	case OPT_ENUM:
 		for (int i = 0; i <= *(const int *)field; i++)
 			one = choice_next(&left);

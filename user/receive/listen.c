@@ -65,8 +65,8 @@ static const char *advice(int err)
 	}
 }
 
-int listen_open(const char *where, const char *what, int *ret_fd, uint16_t *ret_port,
-		char why[RECEIVE_WHY_MAX])
+int socket_listen(const char *where, const char *what, int *ret_fd, uint16_t *ret_port,
+		  char why[RECEIVE_WHY_MAX])
 {
 	union address a;
 	socklen_t len = sizeof(a);

@@ -52,7 +52,7 @@ static int check(const struct receive_cfg *cfg, char why[RECEIVE_WHY_MAX])
 static int start_http(struct receive *r, char why[RECEIVE_WHY_MAX])
 {
 	const struct receive_cfg *cfg = &r->gate.cfg;
-	int fd, err = listen_open(cfg->http, "OTLP/HTTP", &fd, &r->http_port, why);
+	int fd, err = socket_listen(cfg->http, "OTLP/HTTP", &fd, &r->http_port, why);
 
 	if (err)
 		return err;
@@ -65,7 +65,7 @@ static int start_http(struct receive *r, char why[RECEIVE_WHY_MAX])
 static int start_grpc(struct receive *r, char why[RECEIVE_WHY_MAX])
 {
 	const struct receive_cfg *cfg = &r->gate.cfg;
-	int fd, err = listen_open(cfg->grpc, "OTLP/gRPC", &fd, &r->grpc_port, why);
+	int fd, err = socket_listen(cfg->grpc, "OTLP/gRPC", &fd, &r->grpc_port, why);
 
 	if (err)
 		return err;

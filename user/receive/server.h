@@ -106,8 +106,8 @@ void answer_details(const struct answer *a, struct buf *out);
 
 /* ADDR:PORT or [ADDR]:PORT; a number or localhost. 0 and a non-blocking socket, or -errno and
  * why. */
-int listen_open(const char *where, const char *what, int *ret_fd, uint16_t *ret_port,
-		char why[RECEIVE_WHY_MAX]);
+int socket_listen(const char *where, const char *what, int *ret_fd, uint16_t *ret_port,
+		  char why[RECEIVE_WHY_MAX]);
 
 /* ---- the servers ---- */
 

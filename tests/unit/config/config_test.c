@@ -6,7 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "config/config.h"
+#include "unit/config/load.h"
+
 #include "config/internal.h"
 
 #include <errno.h>
@@ -14,47 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define ARGS_MAX 16
-
-static char why[CONFIG_WHY_MAX];
 static char file_path[] = "/tmp/telltale-config-XXXXXX";
-
-/* args: words with single spaces between them. */
-static int load(const char *args, char *const *env, struct config **ret)
-{
-	static char text[1024];
-	char *argv[ARGS_MAX + 1] = { (char *)"telltale" };
-	static char *kept[ARGS_MAX + 1];
-	int argc = 1;
-
-	snprintf(text, sizeof(text), "%s", args);
-	for (char *w = strtok(text, " "); w && argc < ARGS_MAX; w = strtok(NULL, " "))
-		argv[argc++] = w;
-	memcpy(kept, argv, sizeof(kept));
-	why[0] = '\0';
-	return config_new(argc, kept, env, ret, why);
-}
-
-static struct config *good(const char *args, char *const *env)
-{
-	struct config *c = NULL;
-	int err = load(args, env, &c);
-
-	if (err)
-		fail_msg("%s: %s", args, why);
-	return c;
-}
-
-static void refused(const char *args, char *const *env, const char *message)
-{
-	struct config *c = NULL;
-	int err = load(args, env, &c);
-
-	config_free(c);
-	assert_int_equal(err, -EINVAL);
-	if (!strstr(why, message))
-		fail_msg("%s: \"%s\" is not in \"%s\"", args, message, why);
-}
 
 static void write_file(const char *text)
 {
@@ -87,11 +48,10 @@ static void defaults_hold_without_any_source(void **state)
 	assert_int_equal(c->ring_size, 8 << 20);
 	assert_int_equal(c->memory_limit, 256 << 20);
 	assert_int_equal(c->queue_size, 64 << 20);
-	assert_int_equal(c->recent_traces, 16 << 20);
 	assert_int_equal(c->otlp_timeout_ns, 10000000000);
 	assert_true(c->tls);
 	assert_false(c->raw_queries);
-	assert_null(c->otlp_url);
+	assert_int_equal(c->otlp_urls.cnt, 0);
 	assert_null(c->protocol);
 	assert_int_equal(c->process.cnt, 0);
 	assert_string_equal(c->log_level, "info");
@@ -113,19 +73,19 @@ static void flag_goes_before_variable_before_file_before_otel(void **state)
 	snprintf(config, sizeof(config), "TELLTALE_CONFIG=%s", file_path);
 	write_file("otlp-endpoint: http://file:1\n");
 	c = good("run --otlp-endpoint http://flag:1", env);
-	assert_string_equal(c->otlp_url, "http://flag:1/v1/traces");
+	assert_string_equal(c->otlp_urls.v[0], "http://flag:1/v1/traces");
 	assert_string_equal(config_origin(c, "otlp-endpoint"), "--otlp-endpoint");
 	config_free(c);
 	c = good("run", env);
-	assert_string_equal(c->otlp_url, "http://env:1/v1/traces");
+	assert_string_equal(c->otlp_urls.v[0], "http://env:1/v1/traces");
 	assert_string_equal(config_origin(c, "otlp-endpoint"), "TELLTALE_OTLP_ENDPOINT");
 	config_free(c);
 	c = good("run", env + 1);
-	assert_string_equal(c->otlp_url, "http://file:1/v1/traces");
+	assert_string_equal(c->otlp_urls.v[0], "http://file:1/v1/traces");
 	assert_non_null(strstr(config_origin(c, "otlp-endpoint"), ":1:16"));
 	config_free(c);
 	c = good("run", env + 2);
-	assert_string_equal(c->otlp_url, "http://otel:1/v1/traces");
+	assert_string_equal(c->otlp_urls.v[0], "http://otel:1/v1/traces");
 	assert_string_equal(config_origin(c, "otlp-endpoint"), "OTEL_EXPORTER_OTLP_ENDPOINT");
 	config_free(c);
 }
@@ -292,7 +252,7 @@ static void empty_variables_are_unset(void **state)
 	struct config *c = good("run", env);
 
 	assert_string_equal(c->listen, "127.0.0.1:8009");
-	assert_null(c->otlp_url);
+	assert_int_equal(c->otlp_urls.cnt, 0);
 	config_free(c);
 }
 
@@ -324,7 +284,7 @@ static void otel_variables_follow_the_specification(void **state)
 	char *bare[] = { (char *)"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=https://whole:1", NULL };
 	struct config *c = good("run", env);
 
-	assert_string_equal(c->otlp_url, "http://base:4318/x/v1/traces");
+	assert_string_equal(c->otlp_urls.v[0], "http://base:4318/x/v1/traces");
 	assert_int_equal(c->otlp_compression, CONFIG_COMPRESSION_GZIP);
 	assert_int_equal(c->otlp_timeout_ns, 2500000000);
 	assert_string_equal(c->otlp_headers, "a=1,b=2%20");
@@ -332,10 +292,10 @@ static void otel_variables_follow_the_specification(void **state)
 	assert_int_equal(c->warnings.cnt, 0);
 	config_free(c);
 	c = good("run", whole);
-	assert_string_equal(c->otlp_url, "http://whole:1/my");
+	assert_string_equal(c->otlp_urls.v[0], "http://whole:1/my");
 	config_free(c);
 	c = good("run", bare);
-	assert_string_equal(c->otlp_url, "https://whole:1/");
+	assert_string_equal(c->otlp_urls.v[0], "https://whole:1/");
 	config_free(c);
 }
 
@@ -343,13 +303,13 @@ static void bad_otel_variables_warn_and_are_ignored(void **state)
 {
 	char *env[] = { (char *)"OTEL_EXPORTER_OTLP_ENDPOINT=localhost",
 			(char *)"OTEL_EXPORTER_OTLP_TIMEOUT=soon",
-			(char *)"OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
+			(char *)"OTEL_EXPORTER_OTLP_PROTOCOL=smoke",
 			(char *)"OTEL_EXPORTER_OTLP_HEADERS=se cret",
 			(char *)"OTEL_LOG_LEVEL=loud",
 			NULL };
 	struct config *c = good("run", env);
 
-	assert_null(c->otlp_url);
+	assert_int_equal(c->otlp_urls.cnt, 0);
 	assert_int_equal(c->otlp_timeout_ns, 10000000000);
 	assert_string_equal(c->log_level, "info");
 	assert_int_equal(c->warnings.cnt, 5);
@@ -364,7 +324,7 @@ static void an_endpoint_is_completed_once(void **state)
 {
 	struct config *c = good("run --otlp-endpoint https://[::1]:4318/v1/traces", NULL);
 
-	assert_string_equal(c->otlp_url, "https://[::1]:4318/v1/traces");
+	assert_string_equal(c->otlp_urls.v[0], "https://[::1]:4318/v1/traces");
 	config_free(c);
 	refused("run --otlp-endpoint ftp://x", NULL, "expected a URL");
 	refused("run --otlp-endpoint http://", NULL, "expected a URL");

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* gateway: the backend alone. Receives spans, keeps, exports and serves them until it is ended. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "backend.h"
+#include "command.h"
+#include "core/clock.h"
+#include "core/log.h"
+#include "notify.h"
+#include "serve.h"
+
+#define TICK_NS (100 * NS_PER_MS)
+
+static void loop(struct backend *b, struct serve *s, const sigset_t *signals)
+{
+	const struct timespec tick = { .tv_nsec = TICK_NS };
+	int got;
+
+	do {
+		uint64_t now_ns = clock_mono_ns();
+
+		backend_tick(b, now_ns);
+		serve_beat(s, now_ns);
+		got = sigtimedwait(signals, NULL, &tick);
+	} while (got != SIGINT && got != SIGTERM);
+}
+
+int command_gateway(const struct config *c)
+{
+	struct backend *b = NULL;
+	struct serve *s = NULL;
+	sigset_t signals;
+	int err;
+
+	/* before any thread, so that signals come to the loop alone */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	err = backend_open(c, &b);
+	if (!err)
+		err = serve_new(c->listen, b, false, &s);
+	if (!err)
+		err = backend_receive(b);
+	if (!err) {
+		log_info("traces in %s, served on http://%s", c->store ? c->store : "no store",
+			 c->listen);
+		notify_manager("READY=1");
+		loop(b, s, &signals);
+		notify_manager("STOPPING=1");
+	}
+	serve_free(s);
+	backend_close(b);
+	return err ? EXIT_FAILED : 0;
+}

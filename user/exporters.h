@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The exporters that the options name: each takes every span, none waits for another. */
+#ifndef TELLTALE_EXPORTERS_H
+#define TELLTALE_EXPORTERS_H
+
+#include "config/config.h"
+#include "span/span.h"
+
+struct exporters;
+/* 0, or -errno after a line on standard error. */
+int exporters_open(const struct config *c, struct exporters **ret_exporters);
+/* Is no endpoint one of our own receivers, which listen at these addresses (NULL: not) and ports?
+ * 0, or -ELOOP after a line on standard error. */
+int exporters_check_loop(const struct config *c, const char *http, uint16_t http_port,
+			 const char *grpc, uint16_t grpc_port);
+void exporters_push(struct exporters *e, const struct span *s);
+void exporters_tick(struct exporters *e, uint64_t now_ns);
+/* Sends what is queued, for a few seconds in all. NULL is fine. */
+void exporters_free(struct exporters *e);
+
+#endif
