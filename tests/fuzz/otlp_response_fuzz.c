@@ -1,10 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What an endpoint may answer: any bytes, as the body of a success and of an error. */
+/* What an endpoint may answer: any bytes, as the body of a success and of an error, and as JSON. */
 #include <stdlib.h>
 
 #include "export/internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_text(const char text[ANSWER_TEXT])
+{
+	if (!memchr(text, 0, ANSWER_TEXT))
+		abort();
+	for (size_t i = 0; text[i]; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			abort();
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -16,8 +25,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!memchr(a.message, 0, sizeof(a.message)) || a.rejected > INT64_MAX)
 		abort();
 	answer_parse_error(body, &a);
-	for (size_t i = 0; a.message[i]; i++)
-		if (a.message[i] < ' ' || a.message[i] > '~')
-			abort();
+	if (a.retry_ms > 25ull * 3600 * 1000)
+		abort();
+	check_text(a.message);
+	answer_parse_json(body, &a);
+	check_text(a.message);
 	return 0;
 }

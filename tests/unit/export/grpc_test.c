@@ -95,7 +95,7 @@ static void large_batches_pass_the_window(void **state)
 	struct exporter *e;
 
 	begin(SCRIPT(OK));
-	e = start((struct exporter_cfg){ .batch_spans = 5000 }, "http://");
+	e = start((struct exporter_cfg){ .batch_spans = 5000, .delay_ms = 60000 }, "http://");
 	rig_push(e, 5000);
 	assert_int_equal(rig_settle(STAGE).out, 5000);
 	assert_true(server.call[0].body.len > 1 << 20);

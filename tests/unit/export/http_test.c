@@ -54,7 +54,7 @@ static void start(struct exporter_cfg cfg, const struct retry_policy *policy)
 	cfg.kind = "otlp_http";
 	cfg.endpoints = &url;
 	cfg.endpoint_cnt = 1;
-	cfg.delay_ms = cfg.delay_ms ? cfg.delay_ms : 5;
+	cfg.delay_ms = cfg.delay_ms ? cfg.delay_ms : 100; /* full batches do not wait */
 	assert_int_equal(exporter_new_with(&cfg, policy, &exporter, why), 0);
 }
 
@@ -340,7 +340,7 @@ static void an_endpoint_that_comes_up_later_gets_the_spans(void **state)
 	assert_int_equal(endpoint_bind(&end), 0);
 	start((struct exporter_cfg){ 0 }, &quick);
 	push(4);
-	usleep(100000);
+	usleep(300000);
 	assert_int_equal(read_books().held, 4);
 	assert_int_equal(endpoint_start(&end, ok), 0);
 	assert_int_equal(settle().out, 4);

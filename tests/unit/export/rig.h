@@ -75,7 +75,7 @@ static inline struct exporter *rig_start(struct exporter_cfg cfg, const char *en
 		cfg.endpoints = &endpoint;
 		cfg.endpoint_cnt = 1;
 	}
-	cfg.delay_ms = cfg.delay_ms ? cfg.delay_ms : 5;
+	cfg.delay_ms = cfg.delay_ms ? cfg.delay_ms : 300; /* full batches do not wait */
 	if (exporter_new_with(&cfg, &rig_quick, &e, why))
 		fail_msg("%s", why);
 	return e;
