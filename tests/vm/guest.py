@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inside a guest: each capture backend against nginx and redis-server; one result line a cell.
+"""Inside a guest: each capture backend against nginx and redis-server, and HTTPS with the first; one
+result line a cell.
 
     guest.py NAME BACKEND...
 
@@ -7,8 +8,10 @@ All requests come from this process, which is traced too, so that both ends of e
 there to be joined. A guest is 50 to 90 times slower than its host: nothing here starts programs in
 a loop.
 """
+import http.client
 import os
 import re
+import ssl
 import subprocess
 import sys
 
@@ -17,6 +20,7 @@ from lib import CLIENT, SERVER, STATUS_ERROR, Fail, check, equal
 
 HTTP_REQUESTS = 20
 REDIS_COMMANDS = 20
+CERTIFICATE, KEY = "/test/cert.pem", "/test/key.pem"
 TRIES = 3  # where the kernel skips runs of our programs: from 7.0 tracepoints can be interrupted
 
 
@@ -65,6 +69,12 @@ def check_redis(spans):
     joined(spans, served, "redis")
 
 
+def check_https(spans):
+    for kind, pid in ((SERVER, None), (CLIENT, os.getpid())):
+        found = [s.path for s in spans if s.kind == kind and (s.path or "").startswith("/secure/") and pid in (None, s.pid)]
+        equal(found, ["/secure/0", "/secure/1", "/secure/2"], f"requests inside TLS, kind {kind}\n{spans.show()}")
+
+
 def missed_runs(text):
     """What the tracer says of calls that the kernel did not let it see."""
     found = re.search(r"kernel skipped (\d+) of our program runs", text)
@@ -91,6 +101,27 @@ def holds(function, spans):
         return True
     except Fail:
         return False
+
+
+def https(env, kernel, capture, web):
+    """Uprobes on OpenSSL; the kernel offers one of two ways to attach them."""
+    name = f"vm/{kernel}/https"
+    for attempt in range(TRIES):
+        try:
+            t = env.trace(pids=web.pids + [os.getpid()], args=["--capture", capture])
+            c = http.client.HTTPSConnection("localhost", web.tls_port, context=ssl.create_default_context(cafile=CERTIFICATE))
+            for i in range(3):
+                c.request("GET", f"/secure/{i}")
+                equal(c.getresponse().read(), b"ok", "answer of nginx")
+            c.close()
+            equal(t.finish(), 0, f"exit status of the tracer ({t.err()[-400:]})")
+        except (Fail, OSError) as e:
+            print(f"FAIL {name}: " + "\n  ".join(str(e).splitlines()))
+            return
+        missed = missed_runs(t.err())
+        if not missed or holds(check_https, t.spans):
+            break
+    cell(name, check_https, t.spans, missed)
 
 
 def backend(env, kernel, capture, web, server):
@@ -122,9 +153,13 @@ def main():
     report = subprocess.run([lib.TELLTALE, "doctor", "--json"], stdout=subprocess.PIPE, check=False)
     subprocess.run([lib.PYTHON, "/test/loaded.py", kernel] + captures, input=report.stdout, check=False)
     try:
-        web, server = lib.nginx(env), lib.redis(env)
+        tls_port = lib.free_port()
+        web, server = lib.nginx(env, http=f"server {{ listen 127.0.0.1:{tls_port} ssl; ssl_certificate {CERTIFICATE}; "
+                                          f"ssl_certificate_key {KEY}; return 200 ok; }}"), lib.redis(env)
+        web.tls_port = tls_port
         for capture in captures:
             backend(env, kernel, capture, web, server)
+        https(env, kernel, captures[0], web)
     finally:
         env.close()
 

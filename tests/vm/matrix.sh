@@ -18,6 +18,9 @@ command -v qemu-system-x86_64 >/dev/null || { echo "SKIP vm: no qemu-system-x86_
 $vm/image.sh || { [ $? = 77 ] && echo "SKIP vm: the guest's file system cannot be made here" && exit 0; echo "FAIL vm: image.sh"; exit 1; }
 rm -rf $out
 mkdir -p $out
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9 -subj /CN=localhost \
+	-addext subjectAltName=DNS:localhost -keyout $out/key.pem -out $out/cert.pem 2>$out/openssl.log ||
+	{ echo "FAIL vm: openssl: $(tail -n 1 $out/openssl.log)"; exit 1; }
 
 # sock_send_length and sock_recv_length came with 6.3
 backends() { # VERSION
@@ -32,7 +35,8 @@ backends() { # VERSION
 one() { # SUITE VERSION
 	local suite=$1 version=$2 rc
 	# shellcheck disable=SC2046
-	$vm/vm.sh -t 600 -m 1536 -f build/telltale -f $vm/guest.py "${lib[@]}" -f tests/bpf/loaded.py "$suite" \
+	$vm/vm.sh -t 600 -m 1536 -f build/telltale -f $vm/guest.py "${lib[@]}" -f tests/bpf/loaded.py \
+		-f $out/cert.pem -f $out/key.pem "$suite" \
 		/usr/bin/env E2E_SLOW=15 TELLTALE=/test/telltale PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 -u /test/guest.py "$version" \
 		$(backends "$version") >"$out/$suite.log" 2>&1
 	rc=$?
