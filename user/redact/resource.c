@@ -30,7 +30,8 @@ void resources_forget(struct redact *r)
 }
 
 /* Copies of what was masked, in one arena. False without memory. */
-static bool dress(struct dressed *d, const struct attrs *attrs, const struct scope *scope)
+static bool dress(struct dressed *d, const struct attrs *attrs, struct str schema_url,
+		  const struct scope *scope)
 {
 	struct resource *to = resource_new();
 	struct scope *copy = to ? arena_alloc(to->arena, sizeof(*copy)) : NULL;
@@ -40,7 +41,7 @@ static bool dress(struct dressed *d, const struct attrs *attrs, const struct sco
 		resource_put(to);
 		return false;
 	}
-	to->schema_url = arena_str(to->arena, d->from->schema_url);
+	to->schema_url = arena_str(to->arena, schema_url);
 	copy->name = arena_str(to->arena, scope->name);
 	copy->version = arena_str(to->arena, scope->version);
 	copy->schema_url = arena_str(to->arena, scope->schema_url);
@@ -54,15 +55,18 @@ static bool dress(struct dressed *d, const struct attrs *attrs, const struct sco
 static bool look(struct redact *r, struct dressed *d)
 {
 	struct attrs attrs = d->from->attrs;
+	struct str schema_url = d->from->schema_url;
 	struct scope scope = *d->from_scope;
 	bool changed = mask_attrs(r, &attrs);
 
 	changed |= mask_attrs(r, &scope.attrs);
 	changed |= mask_plain(r, KEY_TEXT, &scope.name);
 	changed |= mask_plain(r, KEY_TEXT, &scope.version);
+	changed |= mask_plain(r, KEY_URL, &scope.schema_url);
+	changed |= mask_plain(r, KEY_URL, &schema_url);
 	if (r->failed)
 		return false;
-	return !changed || dress(d, &attrs, &scope);
+	return !changed || dress(d, &attrs, schema_url, &scope);
 }
 
 static struct dressed *dressed_new(struct redact *r, struct resource *from,

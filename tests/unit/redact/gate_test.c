@@ -279,10 +279,12 @@ static void resource_and_scope_are_masked_once(void **state)
 	/* a resource without secrets, a scope with one */
 	span.resource = resource;
 	scope->version = STR(MAIL);
+	scope->schema_url = STR("https://u:p@schemas.example/1.44.0");
 	attrs_add_str(&scope->attrs, dirty->arena, "mail", STR(MAIL));
 	push();
 	assert_ptr_not_equal(copy->resource, resource);
 	assert_str(copy->scope->version, "REDACTED");
+	assert_str(copy->scope->schema_url, "https://REDACTED:REDACTED@schemas.example/1.44.0");
 	assert_attr(&copy->scope->attrs, "mail", "REDACTED");
 	/* copies keep what they need when the gate has gone */
 	redact_free(room);
@@ -310,6 +312,8 @@ static void many_resources_pass_in_bounded_memory(void **state)
 		redact_push(room, &span);
 		assert_attr(&copy->resource->attrs, "owner", "REDACTED");
 		resource_put(r);
+		span_release(copy);
+		copy = NULL;
 		arena_reset(mem);
 	}
 	finish();
