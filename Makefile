@@ -208,6 +208,13 @@ bench: all $(B)/tests/load ## what tracing costs on this machine (root); BENCH='
 bench-vm: all $(B)/tests/load ## the same in instructions, in guests; KERNELS='bookworm trixie'
 	$(Q)tests/bench/vm.sh $(KERNELS)
 
+$(B)/tests/bench_%: tests/bench/%.c $(LINK_store:%=$(B)/lib/%.a)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(UCFLAGS) -Itests -MMD -MP -o $@ $< -Wl,--start-group $(LINK_store:%=$(B)/lib/%.a) -Wl,--end-group $(LDLIBS)
+bench-block: $(B)/tests/bench_block ## what a block of the store costs; BENCH='500000 1': spans, level of zstd
+	$(Q)$(B)/tests/bench_block $(BENCH)
+
 demo: ## a small shop of real programs, traced (root)
 	$(Q)if [ "$$(id -u)" = 0 ]; then tests/deps.sh test; fi
 	$(Q)$(MAKE) --no-print-directory -j2 all
