@@ -213,7 +213,7 @@ static void take_bytes(struct directory *d, struct block *b)
 		else if (i == BYTES_SCOPES)
 			b->scope_cnt = take_cnt(d, VALUES_MAX);
 		else if (i == BYTES_SHAPES)
-			b->shape_cnt = take_cnt(d, VALUES_MAX);
+			b->shape_cnt = take_cnt(d, 2 * BLOCK_SPANS_MAX);
 	}
 }
 

@@ -5,9 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define CHECKPOINT_ROWS 64u
-/* A read of so many scattered rows pays for the checkpoints. */
-#define CHECKPOINT_SEEKS 8u
+#define CHECKPOINT_ROWS 256u
+/* No further than this a walk is the shorter way. */
+#define WALK_ROWS 32u
 
 /* ---- tables ---- */
 
@@ -324,52 +324,54 @@ static inline const struct read_shape *row_shape(const struct block *b, uint32_t
 	return &b->shape[ints_at(&b->ints[INTS_SHAPE], row)];
 }
 
-/* Moves 'at' on: the ordinals are those of the rows' columns. */
-static void pass_rows(struct block *b, uint32_t to)
+static void pass_shape(struct block *b, const struct read_shape *s, uint32_t rows)
 {
-	for (; b->at < to; b->at++) {
-		const struct read_shape *s = row_shape(b, b->at);
-
-		for (uint32_t k = 0; k < s->cnt; k++)
-			b->ordinal[b->shape_column[s->first + k]]++;
-	}
+	for (uint32_t k = 0; k < s->cnt; k++)
+		b->ordinal[b->shape_column[s->first + k]] += rows;
 }
 
-static void make_checkpoints(struct block *b)
+/* How many rows of each shape stand before every CHECKPOINT_ROWS'th row. */
+static int make_checkpoints(struct block *b)
 {
-	size_t size = b->column_cnt * sizeof(*b->ordinal);
-	size_t cnt = b->rows / CHECKPOINT_ROWS + 1;
+	size_t cnt = b->rows / CHECKPOINT_ROWS + 1, shapes = b->shape_cnt;
+	uint32_t *now = arena_alloc(b->mem, (shapes + 1) * sizeof(*now));
+	uint32_t *to = arena_alloc_raw(b->mem, (cnt * shapes + 1) * sizeof(*to));
 
-	b->checkpoint = arena_alloc_raw(b->mem, cnt * size + 1);
-	if (!b->checkpoint)
-		return;
-	b->at = 0;
-	memset(b->ordinal, 0, size);
-	for (uint32_t i = 0; i < cnt; i++) {
-		pass_rows(b, i * CHECKPOINT_ROWS);
-		memcpy(b->checkpoint + i * b->column_cnt, b->ordinal, size);
+	b->ordinal = arena_alloc(b->mem, ((size_t)b->column_cnt + 1) * sizeof(*b->ordinal));
+	b->attr = arena_alloc(b->mem, ((size_t)b->shape_most + 1) * sizeof(*b->attr));
+	if (!now || !to || !b->ordinal || !b->attr)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < b->rows; i++) {
+		if (i % CHECKPOINT_ROWS == 0)
+			memcpy(to + i / CHECKPOINT_ROWS * shapes, now, shapes * sizeof(*now));
+		now[ints_at(&b->ints[INTS_SHAPE], i)]++;
 	}
+	b->passed = now;
+	b->checkpoint = to;
+	return 0;
 }
 
+/* Near by it walks, up or down; further it begins at a checkpoint. */
 static void seek_row(struct block *b, uint32_t row)
 {
-	size_t size = b->column_cnt * sizeof(*b->ordinal);
+	size_t shapes = b->shape_cnt;
+	uint32_t near = row / CHECKPOINT_ROWS;
 
-	if (row >= b->at && row - b->at <= CHECKPOINT_ROWS) {
-		pass_rows(b, row);
+	if (row - b->at + WALK_ROWS <= 2 * WALK_ROWS) {
+		for (; b->at < row; b->at++)
+			pass_shape(b, row_shape(b, b->at), 1);
+		/* adding the largest takes one away */
+		while (b->at > row)
+			pass_shape(b, row_shape(b, --b->at), UINT32_MAX);
 		return;
 	}
-	if (!b->checkpoint && ++b->seeks > CHECKPOINT_SEEKS)
-		make_checkpoints(b);
-	if (b->checkpoint) {
-		b->at = row / CHECKPOINT_ROWS * CHECKPOINT_ROWS;
-		memcpy(b->ordinal, b->checkpoint + (size_t)(row / CHECKPOINT_ROWS) * b->column_cnt,
-		       size);
-	} else if (row < b->at) {
-		b->at = 0;
-		memset(b->ordinal, 0, size);
-	}
-	pass_rows(b, row);
+	memcpy(b->passed, b->checkpoint + near * shapes, shapes * sizeof(*b->passed));
+	for (b->at = near * CHECKPOINT_ROWS; b->at < row; b->at++)
+		b->passed[ints_at(&b->ints[INTS_SHAPE], b->at)]++;
+	memset(b->ordinal, 0, b->column_cnt * sizeof(*b->ordinal));
+	for (uint32_t i = 0; i < b->shape_cnt; i++)
+		if (b->passed[i])
+			pass_shape(b, &b->shape[i], b->passed[i]);
 }
 
 /* ---- a row ---- */
@@ -406,11 +408,7 @@ int load_wanted(struct block *b, const struct want *w)
 	for (uint32_t i = 0; i < b->column_cnt && !err; i++)
 		if (!w->column || w->column[i])
 			err = load_column(b, &b->column[i]);
-	if (err || b->attr)
-		return err;
-	b->ordinal = arena_alloc(b->mem, ((size_t)b->column_cnt + 1) * sizeof(*b->ordinal));
-	b->attr = arena_alloc(b->mem, ((size_t)b->shape_most + 1) * sizeof(*b->attr));
-	return b->ordinal && b->attr ? 0 : -ENOMEM;
+	return err || b->checkpoint ? err : make_checkpoints(b);
 }
 
 int read_value(struct block *b, const struct read_column *c, uint32_t i, struct value *ret_value)

@@ -98,10 +98,11 @@ struct block {
 	uint32_t *detail_off; /* rows + 1 */
 
 	/* where in its columns a row's values begin */
-	uint32_t *ordinal;    /* of the row 'at' */
-	uint32_t *checkpoint; /* of every CHECKPOINT_ROWS'th row */
-	uint32_t at, seeks;
-	struct attr *attr; /* room for shape_most */
+	uint32_t *ordinal; /* by column: its next value at the row 'at' */
+	uint32_t at;
+	uint32_t *passed;     /* by shape: rows before it; scratch */
+	uint32_t *checkpoint; /* the same of every CHECKPOINT_ROWS'th row */
+	struct attr *attr;    /* room for shape_most */
 };
 
 /* ---- block_open.c: 0, -EBADMSG, -ENOMEM, or what the source said ---- */
