@@ -76,12 +76,19 @@ static int match_starts(struct block *b, const struct cond *c, const uint8_t *in
 
 /* ---- things that rows share ---- */
 
-/* Rows take the verdict of the thing that x numbers. */
+/* Rows take the verdict of the thing that x numbers; of none, where a bad body says so. */
 static void spread(const struct block *b, const struct ints *x, const uint8_t *verdict,
-		   const uint8_t *in, uint8_t *out)
+		   uint32_t cnt, const uint8_t *in, uint8_t *out)
 {
-	for (uint32_t i = 0; i < b->rows; i++)
-		out[i] = in[i] & verdict[ints_at(x, i)];
+	if (!memchr(verdict, 1, cnt)) {
+		memset(out, 0, b->rows);
+		return;
+	}
+	for (uint32_t i = 0; i < b->rows; i++) {
+		uint64_t thing = ints_at(x, i);
+
+		out[i] = in[i] & verdict[MIN(thing, cnt)];
+	}
 }
 
 static uint8_t *verdicts_new(uint32_t cnt)
@@ -102,10 +109,10 @@ static int match_resources(struct block *b, const struct cond *c, const uint8_t 
 	if (!verdict)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < b->resource_cnt; i++) {
-		probe.resource = b->resource[i];
+		probe.resource = &b->resource[i];
 		verdict[i] = cond_match(c, &probe);
 	}
-	spread(b, &b->ints[INTS_RESOURCE], verdict, in, out);
+	spread(b, &b->ints[INTS_RESOURCE], verdict, b->resource_cnt, in, out);
 	free(verdict);
 	return 0;
 }
@@ -125,7 +132,7 @@ static int match_scopes(struct block *b, const struct cond *c, const uint8_t *in
 		probe.scope = &b->scope[i];
 		verdict[i] = cond_match(c, &probe);
 	}
-	spread(b, &b->ints[INTS_SCOPE], verdict, in, out);
+	spread(b, &b->ints[INTS_SCOPE], verdict, b->scope_cnt, in, out);
 	free(verdict);
 	return 0;
 }
@@ -162,7 +169,7 @@ static int match_ids(struct block *b, const struct cond *c, const uint8_t *in, u
 		if (!in[i])
 			continue;
 		probe.parent_id = (struct span_id){ 0 };
-		read_ids(b, i, &probe);
+		err = read_ids(b, i, &probe);
 		out[i] = cond_match(c, &probe);
 	}
 	return err;
@@ -304,7 +311,7 @@ static int match_attr(struct block *b, const struct cond *c, const uint8_t *in, 
 	else
 		memset(out, 0, b->rows);
 	/* a span's own attribute hides the resource's, also where it does not hold */
-	if (!err && f.cnt && (any || c->field.kind == FIELD_ATTR))
+	if (!err && f.cnt && (any || memchr(out, 1, b->rows)))
 		err = spread_values(b, c->field.key, &f, verdict, in, out);
 	for (uint32_t i = 0; i < FIELD_TYPES_MAX; i++)
 		free(verdict[i]);

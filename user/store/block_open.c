@@ -13,7 +13,7 @@
 /* A column has at most so many values: more do not fit a builder. */
 #define VALUES_MAX (4u << 20)
 /* Memory of one row's lists. */
-#define LINE_MAX (256u << 20)
+#define ROW_MEM_MAX (256u << 20)
 /* Of all that is kept while a block is open. */
 #define BLOCK_MEM_MAX (512u << 20)
 
@@ -140,14 +140,7 @@ int load_texts(struct block *b, struct texts *t, uint32_t cnt)
 {
 	int err = load_strings(b, t, cnt);
 
-	if (err || t->plain || t->checked)
-		return err;
-	err = load_ints(b, &t->ids);
-	for (uint32_t i = 0; i < cnt && !err; i++)
-		if (ints_at(&t->ids, i) >= t->lens.cnt)
-			err = -EBADMSG;
-	t->checked = !err;
-	return err;
+	return err || t->plain ? err : load_ints(b, &t->ids);
 }
 
 int load_column(struct block *b, struct read_column *c)
@@ -368,7 +361,7 @@ int block_open(const struct block_source *from, struct block **ret_block)
 		return err;
 	b->from = *from;
 	b->mem = arena_new(BLOCK_MEM_MAX);
-	b->line = arena_new(LINE_MAX);
+	b->line = arena_new(ROW_MEM_MAX);
 	if (b->mem && b->line)
 		err = read_directory(b);
 	if (err)
@@ -382,8 +375,8 @@ void block_close(struct block *b)
 {
 	if (!b)
 		return;
-	for (uint32_t i = 0; b->resource && i < b->resource_cnt; i++)
-		resource_put(b->resource[i]);
+	for (uint32_t i = 0; b->owner && i < b->resource_cnt; i++)
+		resource_put(b->owner[i]);
 	if (b->mem)
 		arena_free(b->mem);
 	if (b->line)

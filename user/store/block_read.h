@@ -36,7 +36,6 @@ struct texts {
 	const char *bytes; /* NULL until loaded */
 	uint32_t *off;	   /* cnt + 1 */
 	struct ints ids;
-	bool checked; /* the ids */
 };
 
 static inline struct str texts_str(const struct texts *t, uint32_t i)
@@ -44,9 +43,12 @@ static inline struct str texts_str(const struct texts *t, uint32_t i)
 	return (struct str){ t->bytes + t->off[i], t->off[i + 1] - t->off[i] };
 }
 
+/* At most the number of strings, which is no string's: what a bad body says is not followed. */
 static inline uint32_t texts_id(const struct texts *t, uint32_t row)
 {
-	return t->plain ? row : (uint32_t)ints_at(&t->ids, row);
+	uint64_t id = t->plain ? row : ints_at(&t->ids, row);
+
+	return (uint32_t)MIN(id, t->lens.cnt);
 }
 
 struct read_column {
@@ -82,8 +84,10 @@ struct block {
 	uint32_t column_cnt;
 
 	uint32_t resource_cnt, scope_cnt, shape_cnt;
-	struct resource **resource; /* one reference each */
-	struct scope *scope;	    /* borrowed from their section */
+	struct resource *resource; /* as they stand in their section; without references */
+	struct str *resource_text;
+	struct resource **owner; /* copies with a reference each, made when a span needs one */
+	struct scope *scope;	 /* as they stand in their section */
 	struct owned_scope *owned;
 	uint32_t owned_slots;
 	struct read_shape *shape;
@@ -92,10 +96,10 @@ struct block {
 
 	/* by row, made when needed */
 	uint32_t *trace_first; /* traces + 1 */
-	uint32_t *row_trace;
 	uint64_t *start;
-	uint32_t *outside;    /* parents outside the block before this row */
-	uint32_t *detail_off; /* rows + 1 */
+	uint32_t *outside;    /* parents outside the block before this row; NULL: there are none */
+	uint32_t *detail_off; /* rows + 1; NULL: no row has any */
+	uint32_t trace_at;    /* of the row read last */
 
 	/* where in its columns a row's values begin */
 	uint32_t *ordinal; /* by column: its next value at the row 'at' */
@@ -113,15 +117,17 @@ int load_strings(struct block *b, struct texts *t, uint32_t cnt);
 int load_texts(struct block *b, struct texts *t, uint32_t cnt);
 int load_column(struct block *b, struct read_column *c);
 
-/* ---- block_read.c ---- */
+/* ---- block_load.c ---- */
 int load_resources(struct block *b);
 int load_scopes(struct block *b);
 int load_shapes(struct block *b); /* and the rows' */
 int load_traces(struct block *b); /* trace_first */
-int load_row_traces(struct block *b);
 int load_starts(struct block *b);
 int load_details(struct block *b);
 struct str row_details(const struct block *b, uint32_t row);
+int load_ids(struct block *b);
+
+/* ---- block_read.c ---- */
 
 /* What of a row is read. */
 struct want {
@@ -133,9 +139,8 @@ int load_wanted(struct block *b, const struct want *w);
 int read_row(struct block *b, const struct want *w, uint32_t row, struct span *ret_span);
 /* Value i of a column; lists go to b->line. */
 int read_value(struct block *b, const struct read_column *c, uint32_t i, struct value *ret_value);
-/* trace_id, span_id and parent_id; load_ids() first. */
-int load_ids(struct block *b);
-void read_ids(const struct block *b, uint32_t row, struct span *s);
+/* trace_id, span_id and parent_id; after load_ids(). */
+int read_ids(struct block *b, uint32_t row, struct span *ret_span);
 
 /* ---- block_field.c: an attribute of spans, by its key ---- */
 

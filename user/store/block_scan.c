@@ -62,18 +62,19 @@ out:
 int match_rows(struct block *b, const struct cond *c, struct time_range r, uint64_t deadline_ns,
 	       uint8_t *ret_mask)
 {
-	uint8_t *in = malloc((size_t)b->rows + 1);
-	int err = in ? 0 : -ENOMEM;
+	bool all = !r.from_ns && !r.to_ns;
+	int err = all ? 0 : load_starts(b);
+	uint8_t *in;
 
 	if (err)
 		return err;
+	in = malloc((size_t)b->rows + 1);
+	if (!in)
+		return -ENOMEM;
 	memset(in, 1, b->rows);
-	if (r.from_ns || r.to_ns)
-		err = load_starts(b);
-	for (uint32_t i = 0; i < b->rows && !err && (r.from_ns || r.to_ns); i++)
+	for (uint32_t i = 0; i < b->rows && !all; i++)
 		in[i] = b->start[i] >= r.from_ns && (!r.to_ns || b->start[i] < r.to_ns);
-	if (!err)
-		err = match(b, c, deadline_ns, in, ret_mask);
+	err = match(b, c, deadline_ns, in, ret_mask);
 	free(in);
 	return err;
 }

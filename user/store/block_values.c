@@ -73,7 +73,7 @@ static int shared_values(struct values *x, const struct ints *of, uint32_t cnt,
 		uint64_t i = ints_at(of, row);
 		struct value v;
 
-		if (!x->mask[row] || given[i])
+		if (!x->mask[row] || i >= cnt || given[i])
 			continue;
 		given[i] = 1;
 		v = get(x, (uint32_t)i);
@@ -85,7 +85,7 @@ static int shared_values(struct values *x, const struct ints *of, uint32_t cnt,
 
 static struct value of_resource(struct values *x, uint32_t i)
 {
-	const struct span probe = { .resource = x->b->resource[i], .scope = &scope_capture };
+	const struct span probe = { .resource = &x->b->resource[i], .scope = &scope_capture };
 
 	return field_value(x->f, &probe);
 }
