@@ -258,9 +258,12 @@ int part_create(struct engine *e, uint64_t seq, uint64_t begin_ns, struct part *
 	if (!err && fsync(e->dir_fd))
 		err = -errno;
 	conn_close(c);
-	/* while a connection stays open its files are there: on a full disk reading goes on */
+	/* who reads it when the disk is full must not have to make the log's index: it is made now,
+	 * and stays with the connection */
 	if (!err)
 		err = view_open(p, &v);
+	if (!err)
+		view_close(&v);
 	if (err) {
 		remove_files(p->path);
 		part_put(p);

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The gateway's store: what was acknowledged is there, whatever happens to it."""
+import glob
+import http.client
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+
+from lib import TELLTALE, Agent, Gateway, Skip, check, equal, static_nginx, get, wait_for
+
+START = 1_700_000_000_000_000_000
+
+
+def request(n, spans=10, service="shop", start=None):
+    """An OTLP/JSON request with one trace, and its id."""
+    trace = f"{n + 1:032x}"
+    start = start if start is not None else time.time_ns()
+    body = {"resourceSpans": [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+        "scopeSpans": [{"scope": {"name": "test"}, "spans": [
+            {"traceId": trace, "spanId": f"{n * 1000 + i + 1:016x}",
+             "parentSpanId": "" if i == 0 else f"{n * 1000 + 1:016x}", "name": f"op {i}", "kind": 2,
+             "startTimeUnixNano": str(start + i), "endTimeUnixNano": str(start + i + 1_000_000),
+             "attributes": [{"key": "n", "value": {"intValue": str(n)}}]} for i in range(spans)]}]}]}
+    return trace, json.dumps(body).encode()
+
+
+def post(port, body, headers=None, timeout=20):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        c.request("POST", "/v1/traces", body, {"Content-Type": "application/json", **(headers or {})})
+        r = c.getresponse()
+        return r.status, r.read()
+    finally:
+        c.close()
+
+
+def ask(port, path, body=None):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+    try:
+        c.request("POST" if body else "GET", path, json.dumps(body) if body else None,
+                  {"Content-Type": "application/json"} if body else {})
+        r = c.getresponse()
+        return r.status, json.loads(r.read() or b"null")
+    finally:
+        c.close()
+
+
+def spans_of(reply):
+    return [s for rs in reply.get("resourceSpans", []) for ss in rs["scopeSpans"] for s in ss["spans"]]
+
+
+def there(port, trace, want):
+    status, reply = ask(port, f"/traces/{trace}")
+    equal(status, 200, f"GET /traces/{trace}")
+    equal(len(spans_of(reply)), want, f"spans of {trace}")
+
+
+def stats(env, store, *options):
+    r = env.run([TELLTALE, "store", "stats", "--json", *options, store])
+    equal(r.returncode, 0, f"store stats ({r.stderr})")
+    return json.loads(r.stdout)
+
+
+def case_received_is_served_and_survives_a_restart(env):
+    g = Gateway(env)
+    traces = []
+    for n in range(50):
+        trace, body = request(n)
+        equal(post(g.http, body)[0], 200, "status")
+        traces.append(trace)
+    there(g.port, traces[7], 10)
+    s = stats(env, g.store)  # beside the writer
+    equal((s["spans"], s["traces"]), (500, 50), "figures")
+    check(s["bytes_per_span"] > 0, "bytes per span")
+    equal(g.finish(), 0, "exit status")
+    g = Gateway(env, "--store", g.store)
+    for t in traces:
+        there(g.port, t, 10)
+    status, found = ask(g.port, "/traces/services")
+    check(status == 200 and "shop" in json.dumps(found), f"services: {found}")
+    equal(g.finish(), 0, "exit status")
+
+
+def case_killed_at_any_moment_nothing_acknowledged_is_lost(env):
+    acknowledged, lock = [], threading.Lock()
+    store, rounds = env.path("killed"), 4
+    for turn in range(rounds):
+        g = Gateway(env, "--store", store)
+        stop = threading.Event()
+
+        def send(k, g=g, turn=turn, stop=stop):
+            n = (turn * 4 + k) * 100_000
+            while not stop.is_set():
+                trace, body = request(n, 20)
+                try:
+                    if post(g.http, body)[0] == 200:
+                        with lock:
+                            acknowledged.append(trace)
+                except (OSError, http.client.HTTPException):
+                    return
+                n += 1
+        threads = [threading.Thread(target=send, args=(k,)) for k in range(4)]
+        for t in threads:
+            t.start()
+        time.sleep(0.7 + 0.21 * turn)
+        os.kill(g.pid, signal.SIGKILL)
+        stop.set()
+        for t in threads:
+            t.join()
+        g.popen.wait()
+    g = Gateway(env, "--store", store)
+    check(len(acknowledged) > 40, f"only {len(acknowledged)} were acknowledged")
+    for trace in acknowledged:
+        there(g.port, trace, 20)
+    g.finish()
+    return f"{len(acknowledged)} traces over {rounds} kills"
+
+
+def case_a_second_writer_is_refused(env):
+    g = Gateway(env)
+    r = env.run([TELLTALE, "gateway", "--store", g.store, "--listen", "127.0.0.1:0", "--otlp-http", "off",
+                 "--otlp-grpc", "off"], seconds=20)
+    check(r.returncode == 1 and str(g.pid) in r.stderr and len(r.stderr.splitlines()) == 1,
+          f"one line with the pid: {r.returncode} {r.stderr!r}")
+    g.finish()
+
+
+def case_a_full_disk_refuses_and_recovers(env):
+    disk = env.path("disk")
+    os.mkdir(disk)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "telltale-test", disk], capture_output=True).returncode:
+        raise Skip("cannot mount a tmpfs here")
+    try:
+        g = Gateway(env, "--store", os.path.join(disk, "store"))
+        first, body = request(0)
+        equal(post(g.http, body)[0], 200, "status")
+        ballast = os.open(os.path.join(disk, "ballast"), os.O_CREAT | os.O_WRONLY)
+        try:
+            while os.write(ballast, b"x" * 4096):
+                pass
+        except OSError:
+            os.close(ballast)
+        status = 200
+        for n in range(1, 200):
+            status, reply = post(g.http, request(n, 200)[1])
+            if status != 200:
+                break
+        equal(status, 503, f"status on a full disk ({reply})")
+        there(g.port, first, 10)
+        os.unlink(os.path.join(disk, "ballast"))
+        last, body = request(1000)
+        wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on", 20)
+        there(g.port, last, 10)
+        equal(g.finish(), 0, "exit status")
+    finally:
+        for p in env.processes:
+            if p.name == "gateway":
+                p.stop()
+        subprocess.run(["umount", disk], check=True)
+
+
+def case_a_damaged_block_is_named_and_the_rest_served(env):
+    g = Gateway(env)
+    traces = []
+    for n in range(6):
+        trace, body = request(n, 50)
+        equal(post(g.http, body)[0], 200, "status")
+        traces.append(trace)
+        time.sleep(0.15)  # each a block of its own
+    equal(g.finish(), 0, "exit status")
+    broken = 0
+    for path in glob.glob(os.path.join(g.store, "part-*.db")):
+        try:
+            db = sqlite3.connect(path)
+            for (row, body) in db.execute("select id, body from data limit 1").fetchall():
+                db.execute("update data set body = ? where id = ?", (body[:40] + b"\xff" * 60 + body[100:], row))
+                broken += 1
+            db.commit()
+            db.close()
+        except sqlite3.Error:
+            continue
+        if broken:
+            break
+    check(broken == 1, "no block was found to damage")
+    r = env.run([TELLTALE, "store", "check", g.store])
+    check(r.returncode == 1 and "1 bad block" in r.stdout and len(r.stdout.splitlines()) >= 2,
+          f"the block is named: {r.returncode} {r.stdout!r} {r.stderr!r}")
+    g = Gateway(env, "--store", g.store)
+    served = sum(ask(g.port, f"/traces/{t}")[0] == 200 for t in traces)
+    check(served < 6 or broken, f"{served} of 6 served")
+    check(served >= 3, f"only {served} of 6 traces are served")
+    equal(post(g.http, request(99)[1])[0], 200, "status")
+    g.finish()
+    return f"{served} of 6 traces served"
+
+
+def case_spans_of_any_time_are_found(env):
+    """Clocks that jump: what comes with old or future times is stored and found by its own time."""
+    g = Gateway(env)
+    now = time.time_ns()
+    for n, start in enumerate((now, START, now - 3600 * 10**9, now + 600 * 10**9)):
+        trace, body = request(n, 3, start=start)
+        equal(post(g.http, body)[0], 200, "status")
+        there(g.port, trace, 3)
+    equal(g.finish(), 0, "exit status")
+
+
+def case_an_encrypted_store_needs_its_key(env):
+    key, other = env.write("key", "5a" * 32), env.write("other", "5b" * 32)
+    g = Gateway(env, "--store-key-file", key)
+    trace, body = request(1, service="secret-service")
+    equal(post(g.http, body)[0], 200, "status")
+    there(g.port, trace, 10)
+    equal(g.finish(), 0, "exit status")
+    for path in glob.glob(os.path.join(g.store, "**", "*"), recursive=True):
+        if os.path.isfile(path):
+            with open(path, "rb") as f:
+                check(b"secret-service" not in f.read(), f"plain text in {path}")
+    for options, word in (([], "key"), (["--store-key-file", other], "key")):
+        r = env.run([TELLTALE, "store", "stats", *options, g.store])
+        check(r.returncode == 1 and word in r.stderr and len(r.stderr.splitlines()) == 1, f"refusal: {r.stderr!r}")
+    equal(stats(env, g.store, "--store-key-file", key)["spans"], 10, "spans")
+
+
+def case_export_writes_every_span(env):
+    g = Gateway(env)
+    for n in range(20):
+        equal(post(g.http, request(n)[1])[0], 200, "status")
+    out = env.path("all.jsonl")
+    r = env.run([TELLTALE, "store", "export", "-o", out, g.store])
+    equal(r.returncode, 0, f"exit status ({r.stderr})")
+    ids = set()
+    with open(out) as f:
+        for line in f:
+            ids |= {s["spanId"] for s in spans_of(json.loads(line))}
+    equal(len(ids), 200, "spans")
+    g.finish()
+
+
+def case_the_agent_keeps_what_it_captures(env):
+    web = static_nginx(env)
+    a = Agent(env, *[x for p in web.pids for x in ("--pid", p)])
+    for i in range(10):
+        get(web.port, f"/hello?{i}")
+
+    def found():
+        status, reply = ask(a.port, "/traces/search", {"service": "nginx", "limit": 20})
+        equal(status, 200, f"search ({reply})")
+        return len(reply.get("traces", [])) == 10
+    wait_for(found, "ten traces", 10)
+    equal(a.finish(), 0, "exit status")
+    equal(stats(env, a.store)["spans"], 10, "spans")
