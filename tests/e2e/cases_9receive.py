@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Receiving: OTLP and Zipkin into a gateway, found again through its API; bad input, kill -9."""
+import gzip
+import http.client
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from lib import (APPS, CLIENT, SERVER, STATUS_ERROR, TOP, Fail, Gateway, Skip, Spans, check, check_balance, equal,
+                 metrics, need, parse_request, wait_for)
+
+PROTOBUF = {"Content-Type": "application/x-protobuf"}
+JSON = {"Content-Type": "application/json"}
+
+
+class Receiver(Gateway):
+    """A gateway that is sent to and asked."""
+
+    def post(self, path, body, headers=JSON):
+        """(status, headers in lower case, body)"""
+        c = http.client.HTTPConnection("127.0.0.1", self.http, timeout=30)
+        try:
+            c.request("POST", path, body, headers)
+            r = c.getresponse()
+            return r.status, {k.lower(): v for k, v in r.getheaders()}, r.read()
+        finally:
+            c.close()
+
+    def trace(self, trace_id):
+        """Its spans, or None."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/traces/{trace_id}", timeout=10) as r:
+                spans = Spans()
+                parse_request(json.load(r), spans)
+                return spans
+        except urllib.error.HTTPError as e:
+            if e.code == 404:
+                return None
+            raise Fail(f"/traces/{trace_id}: {e.code} {e.read()[:200]!r}") from None
+
+    def wait_trace(self, trace_id, cnt):
+        return wait_for(lambda: (lambda s: s if s and len(s) >= cnt else None)(self.trace(trace_id)),
+                        f"{cnt} spans of trace {trace_id}")
+
+
+def gateway(env):
+    """One that the cases share."""
+    if "receiver" not in env.shared or not env.shared["receiver"].alive():
+        env.shared["receiver"] = Receiver(env)
+    return env.shared["receiver"]
+
+
+def new_id(size=16):
+    return os.urandom(size).hex()
+
+
+def request(trace_id, cnt=1, **members):
+    """An ExportTraceServiceRequest as an object; members go over those of each span."""
+    now = time.time_ns()
+    spans = [dict({"traceId": trace_id, "spanId": new_id(8), "name": f"work {i}", "kind": 2,
+                   "startTimeUnixNano": str(now - 5000000), "endTimeUnixNano": str(now),
+                   "attributes": [{"key": "n", "value": {"intValue": str(i)}}]}, **members) for i in range(cnt)]
+    return {"resourceSpans": [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "sender"}}]},
+        "scopeSpans": [{"scope": {"name": "e2e"}, "spans": spans}]}]}
+
+
+def modules():
+    node = need("node")
+    p = subprocess.run([os.path.join(TOP, "tests", "npm.sh")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if p.returncode:
+        raise Skip("the npm packages cannot be had")
+    return node, os.path.join(p.stdout.strip().splitlines()[-1], "node_modules")
+
+
+def sdk(env, kind):
+    """A trace sent by the SDK's exporter; (root, child)."""
+    g = gateway(env)
+    url = {"http": f"http://127.0.0.1:{g.http}/v1/traces", "proto": f"http://127.0.0.1:{g.http}/v1/traces",
+           "grpc": f"http://127.0.0.1:{g.grpc}", "zipkin": f"http://127.0.0.1:{g.http}/api/v2/spans"}[kind]
+    node, packages = modules()
+    r = env.run([node, os.path.join(APPS, "otel_sdk.js"), packages, kind, url])
+    equal(r.returncode, 0, f"exit status of the sender ({r.stderr.strip()[-300:]})")
+    spans = g.wait_trace(r.stdout.strip(), 2)
+    root, child = spans.one(name="GET /cart"), spans.one(name="SELECT")
+    equal((root.kind, root.parent_id, root.service), (SERVER, None, f"sdk-{kind}"), "the root")
+    equal((child.kind, child.parent_id, child.status), (CLIENT, root.span_id, STATUS_ERROR), "the child")
+    equal(child.status_message, "no such table", "status message")
+    return root, child
+
+
+def check_everything(root, child):
+    equal(child.attrs["text"], "grüße 🧶", "text")
+    equal((child.attrs["number"], child.attrs["part"], child.attrs["yes"], child.attrs["list"]),
+          (42, 0.5, True, ["a", "b"]), "attributes")
+    equal(child.events, [("retry", {"count": 3})], "events")
+    equal(child.links, [(root.trace_id, root.span_id, {"why": "test"})], "links")
+    equal(root.resource["host.cores"], 2, "resource")
+
+
+def case_sdk_otlp_json(env):
+    check_everything(*sdk(env, "http"))
+
+
+def case_sdk_otlp_protobuf(env):
+    check_everything(*sdk(env, "proto"))
+
+
+def case_sdk_otlp_grpc(env):
+    check_everything(*sdk(env, "grpc"))
+
+
+def case_sdk_zipkin(env):
+    _, child = sdk(env, "zipkin")
+    equal((child.attrs["text"], child.attrs["number"]), ("grüße 🧶", "42"), "tags")
+    equal([e[0] for e in child.events], ["retry"], "annotations")
+
+
+def case_answers(env):
+    """The same Content-Type back, partial success told, errors that say what is wrong."""
+    g, trace_id = gateway(env), new_id()
+    status, headers, body = g.post("/v1/traces", json.dumps(request(trace_id, 3)))
+    equal((status, headers["content-type"], json.loads(body)), (200, "application/json", {}), "a success")
+    equal(len(g.wait_trace(trace_id, 3)), 3, "spans")
+    for members, reason in (({"spanId": "12"}, "bad_id"), ({"startTimeUnixNano": "12"}, "bad_time"),
+                            ({"attributes": [{"key": "k", "value": {"stringValue": "x" * 10000000}}]}, "too_large")):
+        status, _, body = g.post("/v1/traces", json.dumps(request(new_id(), 1, **members)))
+        partial = json.loads(body)["partialSuccess"]
+        equal((status, partial["rejectedSpans"]), (200, "1"), reason)
+        check(reason in partial["errorMessage"], f"says {partial}")
+    for path, body, headers, want in (
+            ("/v1/traces", b"{", JSON, 400), ("/v1/traces", b"no protobuf", PROTOBUF, 400),
+            ("/v1/traces", b"x", {"Content-Type": "text/plain"}, 415),
+            ("/v1/traces", b"x", dict(PROTOBUF, **{"Content-Encoding": "br"}), 415),
+            ("/v1/traces", gzip.compress(bytes(80 << 20)), dict(PROTOBUF, **{"Content-Encoding": "gzip"}), 413),
+            ("/v1/traces", b"[" * 1000000, JSON, 400), ("/nowhere", b"", JSON, 404)):
+        status, got, text = g.post(path, body, headers)
+        equal(status, want, f"{path} {headers} {body[:20]!r}")
+        check(len(text) > 10, f"says nothing: {text!r}")
+        if headers == PROTOBUF:
+            equal(got["content-type"], "application/x-protobuf", "encoding of the error")
+    equal(g.post("/v1/traces", b"", PROTOBUF)[0], 200, "an empty request")
+    check_balance(g.port)
+
+
+def case_bad_clients_do_not_stop_others(env):
+    """Idle and slow connections, and nonsense on both ports."""
+    g, idle = gateway(env), []
+    try:
+        for i in range(400):
+            idle.append(socket.create_connection(("127.0.0.1", g.http if i % 2 else g.grpc)))
+        for i, s in enumerate(idle[:100]):
+            s.send(b"POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Le" if i % 2 else b"PRI * HTTP/2.0\r\n")
+        for s in idle[100:200]:
+            s.send(os.urandom(64))
+        trace_id = new_id()
+        equal(g.post("/v1/traces", json.dumps(request(trace_id)))[0], 200, "status beside 400 idle connections")
+        g.wait_trace(trace_id, 1)
+        check_everything(*sdk(env, "grpc"))
+    finally:
+        for s in idle:
+            s.close()
+
+
+def case_acknowledged_survives_kill_9(env):
+    g, acknowledged = Receiver(env), []
+    for _ in range(20):
+        trace_id = new_id()
+        if g.post("/v1/traces", json.dumps(request(trace_id, 5)))[0] == 200:
+            acknowledged.append(trace_id)
+    g.stop(signal.SIGKILL)
+    equal(len(acknowledged), 20, "requests acknowledged")
+    again = Receiver(env, "--store", g.store)
+    for trace_id in acknowledged:
+        equal(len(again.trace(trace_id) or []), 5, f"spans of {trace_id} after kill -9")
+    equal(again.finish(signal.SIGTERM), 0, "exit status")
+
+
+def case_memory_stays_bounded(env):
+    """Twenty bombs of a gigabyte each, between real requests."""
+    g = Receiver(env)
+    bomb = gzip.compress(bytes(64 << 20)) * 16
+    for _ in range(20):
+        equal(g.post("/v1/traces", bomb, dict(PROTOBUF, **{"Content-Encoding": "gzip"}))[0], 413, "a bomb")
+        equal(g.post("/v1/traces", json.dumps(request(new_id(), 50)))[0], 200, "a request")
+    with open(f"/proc/{g.pid}/status") as f:
+        peak_mb = next(int(l.split()[1]) for l in f if l.startswith("VmHWM")) / 1024
+    check(peak_mb < 300, f"peak memory {peak_mb:.0f} MB")
+    equal(metrics(g.port)["telltale_receive_held_bytes"][()], 0, "memory held for requests")
+    equal(g.finish(signal.SIGTERM), 0, "exit status")
+    return f"peak {peak_mb:.0f} MB"
+
+
+def grpc_frame(kind, flags, stream, payload=b""):
+    return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+
+def case_grpc_floods(env):
+    g = gateway(env)
+    for frame in (grpc_frame(4, 0, 0), grpc_frame(6, 0, 0, b"12345678"), grpc_frame(9, 0, 1, b"x" * 100)):
+        with socket.create_connection(("127.0.0.1", g.grpc)) as s:
+            s.settimeout(20)
+            try:
+                s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + grpc_frame(4, 0, 0) + frame * 20000)
+                s.shutdown(socket.SHUT_WR)
+                while s.recv(65536):
+                    pass
+            except ConnectionError:
+                pass
+    check_everything(*sdk(env, "grpc"))
