@@ -143,6 +143,7 @@ static int shop_close(void **state)
 
 /* ---- questions ---- */
 
+static struct api_live *shop_live;
 static struct call shop_call; /* of the last question, until the next */
 static char *shop_page;	      /* NUL-terminated */
 
@@ -161,6 +162,7 @@ static unsigned int shop_ask_with(const char *method, const char *target, const 
 
 	shop_done();
 	assert_true(call_init(c, &shop_cfg));
+	c->live = shop_live;
 	c->req.method = str_of(method);
 	c->req.target = str_of(target);
 	c->req.accept = str_of(accept);
