@@ -257,10 +257,17 @@ static struct meant meaning_of(struct str name)
 	return m;
 }
 
+struct shown {
+	const char *type;
+	struct str text;
+};
+
 struct values {
 	struct json j;
-	struct call *call;
+	struct arena *mem;
 	bool typed;
+	struct shown *row;
+	size_t cnt, size;
 };
 
 static const char *type_of(enum value_type type)
@@ -291,19 +298,51 @@ static void visit_value(void *ctx, const struct value *value)
 {
 	struct values *v = ctx;
 
-	if (value->type == VALUE_EMPTY)
+	if (value->type == VALUE_EMPTY || v->cnt == v->size)
 		return;
-	add_value(v, type_of(value->type),
-		  value->type == VALUE_STR ? value->str : value_as_json(value, v->call->mem));
+	v->row[v->cnt++] = (struct shown){
+		type_of(value->type),
+		value->type == VALUE_STR ? arena_str(v->mem, value->str)
+					 : value_as_json(value, v->mem),
+	};
+}
+
+/* One value of two types stands twice, side by side. */
+static int by_text(const void *a, const void *b)
+{
+	const struct shown *x = a, *y = b;
+	int order = memcmp(x->text.p, y->text.p, MIN(x->text.len, y->text.len));
+
+	if (!order)
+		order = (x->text.len > y->text.len) - (x->text.len < y->text.len);
+	return order ? order : strcmp(x->type, y->type);
+}
+
+static int write_sorted(struct values *v)
+{
+	for (size_t i = 0; i < v->cnt; i++)
+		if (!v->row[i].text.p)
+			return -ENOMEM;
+	if (v->cnt)
+		qsort(v->row, v->cnt, sizeof(*v->row), by_text);
+	for (size_t i = 0; i < v->cnt; i++)
+		if (!i || by_text(&v->row[i], &v->row[i - 1]))
+			add_value(v, v->row[i].type, v->row[i].text);
+	return 0;
 }
 
 static int find_values(struct call *c, const struct meant *m, struct values *v)
 {
 	const struct cond *where = NULL;
 	struct time_range r;
+	int err;
 
 	if (!ask_range(c, "start", "end", 0, &r))
 		return -ECANCELED;
+	v->size = arg_number(c, "limit", VALUES_DEFAULT);
+	v->row = arena_alloc_raw(c->mem, v->size * sizeof(*v->row));
+	if (!v->row)
+		return -ENOMEM;
 	if (m->of_root) {
 		const struct cond *child =
 			cond_cmp(c->mem, (struct field){ .kind = FIELD_PARENT_ID }, CMP_EXISTS,
@@ -313,13 +352,13 @@ static int find_values(struct call *c, const struct meant *m, struct values *v)
 		if (!where)
 			return -ENOMEM;
 	}
-	return store_values(c->cfg->store, &m->field, where, r,
-			    (uint32_t)arg_number(c, "limit", VALUES_DEFAULT), visit_value, v);
+	err = store_values(c->cfg->store, &m->field, where, r, (uint32_t)v->size, visit_value, v);
+	return err ? err : write_sorted(v);
 }
 
 static void write_values(struct call *c, bool typed)
 {
-	struct values v = { call_json(c), c, typed };
+	struct values v = { .j = call_json(c), .mem = c->mem, .typed = typed };
 	struct meant m = meaning_of(arg_text(c, "tag"));
 	int err = 0;
 
