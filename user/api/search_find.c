@@ -150,13 +150,18 @@ void finder_fini(struct finder *f)
 
 /* ---- whole traces --------------------------------------------------------------------------- */
 
-/* Traces of one look into the store: so many whole ones are in memory at the same time. */
-#define BATCH 16u
+/* Traces of one look into the store: few at first, more while they are small, so that a block is
+ * opened for many, and what is in memory at the same time stays near BATCH_BYTES. */
+#define BATCH_FIRST 16u
+#define BATCH_MAX   512u
+#define BATCH_BYTES (8u << 20)
 
 struct batch {
 	const struct place *place;
 	uint32_t cnt;
-	struct trace *trace[BATCH];
+	uint32_t next; /* where the next one is expected */
+	size_t bytes;
+	struct trace *trace[BATCH_MAX];
 };
 
 static struct place place_of(const struct finder *f, const struct trace *t)
@@ -173,13 +178,29 @@ static struct place place_of(const struct finder *f, const struct trace *t)
 	return p;
 }
 
+/* They come in the order of their ids here, mostly, so the next is looked at first. */
 static void take_trace(void *ctx, const struct trace *t)
 {
 	struct batch *b = ctx;
 
-	for (uint32_t i = 0; i < b->cnt; i++)
-		if (!b->trace[i] && memcmp(b->place[i].id.b, t->id.b, sizeof(t->id.b)) == 0)
+	b->bytes += trace_bytes(t);
+	for (uint32_t n = 0; n < b->cnt; n++) {
+		uint32_t i = b->next;
+
+		b->next = (i + 1) % b->cnt;
+		if (memcmp(b->place[i].id.b, t->id.b, sizeof(t->id.b)) != 0)
+			continue;
+		if (!b->trace[i])
 			b->trace[i] = trace_get(t);
+		return;
+	}
+}
+
+static uint32_t next_batch(uint32_t cnt, size_t bytes)
+{
+	if (bytes < BATCH_BYTES / 2)
+		return MIN(2 * cnt, BATCH_MAX);
+	return bytes > BATCH_BYTES ? MAX(cnt / 4, 1u) : cnt;
 }
 
 static int visit_batch(const struct finder *f, const struct batch *b, const struct place *from,
@@ -206,19 +227,22 @@ static int visit_batch(const struct finder *f, const struct batch *b, const stru
 int finder_each(struct finder *f, const struct place *from,
 		int (*visit)(void *ctx, const struct place *p, const struct trace *t), void *ctx)
 {
+	uint32_t size = BATCH_FIRST;
 	int err = 0;
 
-	for (uint32_t at = 0; at < f->cnt && !err; at += BATCH) {
-		struct batch b = { .place = &f->item[at], .cnt = MIN(BATCH, f->cnt - at) };
-		struct trace_id ids[BATCH];
+	for (uint32_t at = 0, cnt; at < f->cnt && !err; at += cnt) {
+		struct batch b = { .place = &f->item[at], .cnt = MIN(size, f->cnt - at) };
+		struct trace_id ids[BATCH_MAX];
 
-		for (uint32_t i = 0; i < b.cnt; i++)
+		cnt = b.cnt;
+		for (uint32_t i = 0; i < cnt; i++)
 			ids[i] = b.place[i].id;
-		err = store_traces(f->store, ids, b.cnt, (struct trace_sink){ &b, take_trace });
+		err = store_traces(f->store, ids, cnt, (struct trace_sink){ &b, take_trace });
 		if (!err)
 			err = visit_batch(f, &b, from, visit, ctx);
-		for (uint32_t i = 0; i < b.cnt; i++)
+		for (uint32_t i = 0; i < cnt; i++)
 			trace_put(b.trace[i]);
+		size = next_batch(size, b.bytes);
 	}
 	return err;
 }
