@@ -89,10 +89,48 @@ static size_t plain_run(struct str s)
 	return i;
 }
 
+/* The whole string in one go, checked while it is copied. False, with nothing added, when some of
+ * it must be escaped, or there is no room. */
+static bool add_plain(struct json *j, struct str s)
+{
+	struct buf *out = j->out;
+	size_t i = 0;
+	char *to;
+
+	if (buf_reserve(out, s.len + 2 + j->comma))
+		return false;
+	to = out->p + out->len;
+	if (j->comma)
+		*to++ = ',';
+	*to++ = '"';
+	for (; i + 8 <= s.len; i += 8) {
+		if (!eight_plain(s.p + i))
+			return false;
+		memcpy(to + i, s.p + i, 8);
+	}
+	if (i && i < s.len) { /* the last eight, some of them again */
+		if (!eight_plain(s.p + s.len - 8))
+			return false;
+		memcpy(to + s.len - 8, s.p + s.len - 8, 8);
+		i = s.len;
+	}
+	for (; i < s.len; i++) {
+		if (!is_plain(s.p[i]))
+			return false;
+		to[i] = s.p[i];
+	}
+	to[s.len] = '"';
+	out->len = (size_t)(to - out->p) + s.len + 1;
+	j->comma = true;
+	return true;
+}
+
 void json_str(struct json *j, struct str s)
 {
 	size_t len;
 
+	if (add_plain(j, s))
+		return;
 	before_value(j);
 	buf_add_char(j->out, '"');
 	while (s.len) {
@@ -112,18 +150,20 @@ void json_str(struct json *j, struct str s)
 
 static void add_u64(struct buf *out, uint64_t v)
 {
+	static const char pairs[] =
+		"0001020304050607080910111213141516171819202122232425262728293031323334353637383940"
+		"4142434445464748495051525354555657585960616263646566676869707172737475767778798081"
+		"828384858687888990919293949596979899";
 	char digits[U64_DIGITS];
 	size_t at = sizeof(digits);
 
 	for (; v >= 100; v /= 100) { /* by pairs: half the divisions */
-		digits[--at] = (char)('0' + v % 10);
-		digits[--at] = (char)('0' + v / 10 % 10);
+		at -= 2;
+		memcpy(digits + at, pairs + v % 100 * 2, 2);
 	}
-	if (v >= 10) {
-		digits[--at] = (char)('0' + v % 10);
-		v /= 10;
-	}
-	digits[--at] = (char)('0' + v);
+	at -= 2;
+	memcpy(digits + at, pairs + v * 2, 2);
+	at += v < 10;
 	buf_add(out, digits + at, sizeof(digits) - at);
 }
 
@@ -183,6 +223,32 @@ static void add_finite(struct buf *out, double v)
 	buf_add_str(out, str_of(at + strlen(point)));
 }
 
+/* Numbers of at most four decimals, as confidences and milliseconds are, without the library: when
+ * v is the double nearest to n / 10000, that decimal is what 15 digits show. */
+static bool add_short(struct buf *out, double v)
+{
+	uint64_t n, fraction;
+	char digits[4];
+	size_t len = 4;
+
+	if (!(v >= 0.0001 && v < 1e9))
+		return false;
+	n = (uint64_t)(v * 10000 + 0.5);
+	if ((double)n / 10000 != v)
+		return false;
+	add_u64(out, n / 10000);
+	fraction = n % 10000;
+	for (int i = 3; i >= 0; i--, fraction /= 10)
+		digits[i] = (char)('0' + fraction % 10);
+	while (len && digits[len - 1] == '0')
+		len--;
+	if (len) {
+		buf_add_char(out, '.');
+		buf_add(out, digits, len);
+	}
+	return true;
+}
+
 void json_double(struct json *j, double v)
 {
 	if (isnan(v) || isinf(v)) {
@@ -190,7 +256,8 @@ void json_double(struct json *j, double v)
 		return;
 	}
 	before_value(j);
-	add_finite(j->out, v);
+	if (!add_short(j->out, v))
+		add_finite(j->out, v);
 }
 
 void json_bool(struct json *j, bool v)
@@ -212,9 +279,23 @@ void json_key_str(struct json *j, struct str key)
 	j->comma = false;
 }
 
+/* Four bytes as eight digits at once: a nibble in each byte of a word, the first lowest, since the
+ * word goes to memory little-endian. */
+static void hex_four(const uint8_t *p, char *to)
+{
+	const uint64_t each = 0x0101010101010101ull;
+	uint64_t v = (uint64_t)p[3] << 48 | (uint64_t)p[2] << 32 | (uint64_t)p[1] << 16 | p[0];
+
+	v = (v >> 4 & each * 15) | (v << 8 & 0x0f000f000f000f00ull);
+	v += each * '0' + ((v + each * 6) >> 4 & each) * ('a' - '0' - 10);
+	memcpy(to, &v, sizeof(v));
+}
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "hex_four");
+
 void json_hex(struct json *j, const uint8_t *p, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
+	size_t i = 0;
 	char *to;
 
 	before_value(j);
@@ -222,11 +303,13 @@ void json_hex(struct json *j, const uint8_t *p, size_t len)
 		return;
 	to = j->out->p + j->out->len;
 	*to++ = '"';
-	for (size_t i = 0; i < len; i++) {
-		*to++ = digits[p[i] >> 4];
-		*to++ = digits[p[i] & 15];
+	for (; i + 4 <= len; i += 4)
+		hex_four(p + i, to + 2 * i);
+	for (; i < len; i++) {
+		to[2 * i] = digits[p[i] >> 4];
+		to[2 * i + 1] = digits[p[i] & 15];
 	}
-	*to = '"';
+	to[2 * len] = '"';
 	j->out->len += 2 * len + 2;
 }
 

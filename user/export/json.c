@@ -11,6 +11,14 @@
 
 #include "core/json.h"
 
+/* Text that is the same every time goes in as one piece: its commas are written out, and whether
+ * one comes next is said. */
+#define add_text(j, text, then_comma)                        \
+	do {                                                 \
+		buf_add((j)->out, (text), sizeof(text) - 1); \
+		(j)->comma = (then_comma);                   \
+	} while (0)
+
 /* ---- fields that are left out when unset ---- */
 
 static void add_str(struct json *j, const char *key, struct str s)
@@ -61,60 +69,62 @@ static void add_list(struct json *j, const struct value *v, int depth);
 /* An AnyValue; below VALUE_DEPTH_MAX, which producers keep to, it is empty. */
 static void add_value(struct json *j, const struct value *v, int depth)
 {
-	json_open(j, '{');
 	switch (depth <= VALUE_DEPTH_MAX ? v->type : VALUE_EMPTY) {
 	case VALUE_STR:
-		json_key(j, "stringValue");
+		add_text(j, "{\"stringValue\":", false);
 		json_str(j, v->str);
 		break;
 	case VALUE_BOOL:
-		json_key(j, "boolValue");
+		add_text(j, "{\"boolValue\":", false);
 		json_bool(j, v->b);
 		break;
 	case VALUE_INT:
-		json_key(j, "intValue");
+		add_text(j, "{\"intValue\":", false);
 		json_i64_str(j, v->i);
 		break;
 	case VALUE_DOUBLE:
-		json_key(j, "doubleValue");
+		add_text(j, "{\"doubleValue\":", false);
 		json_double(j, v->d);
 		break;
 	case VALUE_BYTES:
-		json_key(j, "bytesValue");
+		add_text(j, "{\"bytesValue\":", false);
 		json_base64(j, v->str);
 		break;
 	case VALUE_ARRAY:
 	case VALUE_KVLIST: add_list(j, v, depth); break;
-	case VALUE_EMPTY: break;
+	case VALUE_EMPTY: add_text(j, "{", false); break;
 	}
-	json_close(j, '}');
+	add_text(j, "}", true);
 }
 
 static void add_list(struct json *j, const struct value *v, int depth)
 {
-	json_key(j, v->type == VALUE_ARRAY ? "arrayValue" : "kvlistValue");
-	json_open(j, '{');
-	json_key(j, "values");
-	json_open(j, '[');
 	if (v->type == VALUE_ARRAY) {
-		for (size_t i = 0; i < v->array.cnt; i++)
+		add_text(j, "{\"arrayValue\":{\"values\":[", false);
+		for (size_t i = 0; i < v->array.cnt; i++) {
+			if (i)
+				add_text(j, ",", false);
 			add_value(j, &v->array.item[i], depth + 1);
+		}
 	} else {
+		add_text(j, "{\"kvlistValue\":{\"values\":[", false);
 		add_pairs(j, v->kvlist.item, v->kvlist.cnt, depth + 1);
 	}
-	json_close(j, ']');
-	json_close(j, '}');
+	add_text(j, "]}", true);
 }
 
+/* The content of a list. */
 static void add_pairs(struct json *j, const struct attr *item, size_t cnt, int depth)
 {
 	for (size_t i = 0; i < cnt; i++) {
-		json_open(j, '{');
-		json_key(j, "key");
+		if (i)
+			add_text(j, ",{\"key\":", false);
+		else
+			add_text(j, "{\"key\":", false);
 		json_str(j, item[i].key);
-		json_key(j, "value");
+		add_text(j, ",\"value\":", false);
 		add_value(j, &item[i].value, depth);
-		json_close(j, '}');
+		add_text(j, "}", true);
 	}
 }
 

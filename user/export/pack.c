@@ -34,14 +34,39 @@ bool pack_grow(struct packer *w, size_t n)
 	return true;
 }
 
+/* Copies, and says whether all of it is ASCII; most text is. */
+static bool copy_ascii(uint8_t *to, struct str s)
+{
+	uint64_t word, high = 0;
+	size_t i = 0;
+
+	for (; i + 8 <= s.len; i += 8) {
+		memcpy(&word, s.p + i, 8);
+		memcpy(to + i, &word, 8);
+		high |= word;
+	}
+	if (i && i < s.len) { /* the last eight, some of them again */
+		memcpy(&word, s.p + s.len - 8, 8);
+		memcpy(to + s.len - 8, &word, 8);
+		high |= word;
+		i = s.len;
+	}
+	for (; i < s.len; i++) {
+		to[i] = (uint8_t)s.p[i];
+		high |= to[i];
+	}
+	return !(high & 0x8080808080808080ull);
+}
+
 void pack_str_always(struct packer *w, uint32_t field, struct str s)
 {
+	uint8_t *to = pack_room(w, s.len);
 	size_t len = s.len;
-	uint8_t *to;
 
-	if (utf8_valid(s)) {
-		pack_raw(w, s.p, s.len);
-	} else {
+	if (!to)
+		return;
+	if (!copy_ascii(to, s) && !utf8_valid(s)) {
+		w->len -= s.len;
 		len = utf8_clean_len(s);
 		to = pack_room(w, len);
 		if (to)

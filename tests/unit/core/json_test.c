@@ -122,6 +122,44 @@ static void doubles_read_back_as_they_were(void **state)
 	wrote("0.1,-0,\"NaN\",\"Infinity\",\"-Infinity\"");
 }
 
+/* The least of 15, 16 and 17 digits that reads back. */
+static void shortest(double v, char text[40])
+{
+	for (int digits = 15; digits <= 17; digits++) {
+		snprintf(text, 40, "%.*g", digits, v);
+		if (strtod(text, NULL) == v)
+			return;
+	}
+}
+
+static void doubles_are_written_as_the_library_writes_them(void **state)
+{
+	static const double scale[] = { 1, 10, 100, 1000, 10000, 100000, 3, 7e7 };
+	uint64_t x = 88172645463325252ull;
+	char want[40];
+
+	for (int i = 0; i < 200000; i++) {
+		double v;
+
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		v = (double)(x >> (20 + x % 44)) / scale[i % 8];
+		start();
+		json_double(&j, i % 16 == 15 ? -v : v);
+		shortest(i % 16 == 15 ? -v : v, want);
+		wrote(want);
+	}
+	for (int i = -3; i <= 3; i++) {
+		double v = i < 0 ? nextafter(0.0001, 0) : i ? 1e9 + i - 2 : 0.0001;
+
+		start();
+		json_double(&j, v);
+		shortest(v, want);
+		wrote(want);
+	}
+}
+
 static void the_locale_does_not_change_numbers(void **state)
 {
 	if (!setlocale(LC_NUMERIC, "de_DE.UTF-8")) {
@@ -139,6 +177,8 @@ static void bytes_are_hex_or_base64(void **state)
 	start();
 	json_hex(&j, (const uint8_t *)"\x00\xab\xff", 3);
 	wrote("\"00abff\"");
+	json_hex(&j, (const uint8_t *)"\x00\x19\xa9\xf0\x9f\x5a\x80\x7f\xc3", 9);
+	wrote("\"0019a9f09f5a807fc3\"");
 	json_base64(&j, STR(""));
 	json_base64(&j, STR("f"));
 	json_base64(&j, STR("fo"));
@@ -180,6 +220,7 @@ int main(void)
 		cmocka_unit_test(numbers_of_every_length_are_whole),
 		cmocka_unit_test(integers_reach_their_ends),
 		cmocka_unit_test(doubles_read_back_as_they_were),
+		cmocka_unit_test(doubles_are_written_as_the_library_writes_them),
 		cmocka_unit_test(the_locale_does_not_change_numbers),
 		cmocka_unit_test(bytes_are_hex_or_base64),
 		cmocka_unit_test(a_full_buffer_is_reported),
