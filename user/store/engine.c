@@ -134,9 +134,11 @@ int engine_roll(struct engine *e)
 			pthread_cond_signal(&e->care_wake);
 			pthread_mutex_unlock(&e->lock);
 		}
-		/* what cannot be begun may still be continued */
-		if (err && last->seq && !part_is_aside(last))
+		/* where no other can be begun, the last is continued */
+		if (err && last->seq && !part_is_aside(last)) {
+			log_debug("store: %s: no new partition: %s", e->dir, strerror(-err));
 			err = 0;
+		}
 	}
 	part_put(last);
 	pthread_mutex_unlock(&e->roll_lock);

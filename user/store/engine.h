@@ -122,6 +122,7 @@ struct part {
 	uint32_t refs;
 	bool gone;    /* its files go with the last reference */
 	bool aside;   /* cannot be read: named once, skipped */
+	bool used;    /* has blocks */
 	bool settled; /* not the newest, merged and checkpointed */
 
 	pthread_mutex_t write_lock;

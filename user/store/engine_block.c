@@ -487,6 +487,8 @@ int part_commit(struct part *p, struct sealed *add, size_t add_cnt, const uint64
 	for (size_t i = 0; i < drop_cnt && !err; i++)
 		err = part_remove(p, drop[i]);
 	err = part_end(p, err);
+	if (!err)
+		__atomic_store_n(&p->used, true, __ATOMIC_RELAXED);
 	for (size_t i = 0; i < add_cnt && !err; i++)
 		__atomic_store_n(&p->end_ns, MAX(p->end_ns, add[i].row.received_ns),
 				 __ATOMIC_RELAXED);

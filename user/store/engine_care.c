@@ -82,7 +82,7 @@ static void retain(struct engine *e, struct part **parts, size_t cnt)
 {
 	uint64_t bytes = 0;
 
-	if (is_too_old(e, parts[0]) && part_end_ns(parts[0]) != parts[0]->begin_ns)
+	if (is_too_old(e, parts[0]) && __atomic_load_n(&parts[0]->used, __ATOMIC_RELAXED))
 		engine_roll(e);
 	for (size_t i = 0; i < cnt; i++)
 		bytes += part_bytes(parts[i]);

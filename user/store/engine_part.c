@@ -31,9 +31,10 @@ static const char schema_keep[] =
 	"CREATE TABLE rollup(hour INTEGER PRIMARY KEY, data BLOB);"
 	"CREATE TABLE gone(seq INTEGER PRIMARY KEY);";
 
+static const char *const suffix[] = { "", "-wal", "-shm" };
+
 static void remove_files(const char *path)
 {
-	static const char *const suffix[] = { "", "-wal", "-shm" };
 	char name[4096];
 
 	for (size_t i = 0; i < ARRAY_LEN(suffix); i++) {
@@ -189,6 +190,7 @@ int part_open(struct engine *e, uint64_t seq, struct part **ret_part)
 		return err;
 	for (uint32_t i = 0; i < v.list->cnt; i++)
 		p->end_ns = MAX(p->end_ns, v.list->row[i].received_ns);
+	p->used = v.list->cnt > 0;
 	view_close(&v);
 	return 0;
 }
@@ -258,12 +260,9 @@ int part_create(struct engine *e, uint64_t seq, uint64_t begin_ns, struct part *
 	if (!err && fsync(e->dir_fd))
 		err = -errno;
 	conn_close(c);
-	/* who reads it when the disk is full must not have to make the log's index: it is made now,
-	 * and stays with the connection */
+	/* while a connection stays open its files are there: on a full disk reading goes on */
 	if (!err)
 		err = view_open(p, &v);
-	if (!err)
-		view_close(&v);
 	if (err) {
 		remove_files(p->path);
 		part_put(p);
@@ -276,7 +275,6 @@ int part_create(struct engine *e, uint64_t seq, uint64_t begin_ns, struct part *
 
 uint64_t part_bytes(const struct part *p)
 {
-	static const char *const suffix[] = { "", "-wal" };
 	uint64_t bytes = 0;
 	char name[4096];
 	struct stat st;
