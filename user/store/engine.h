@@ -31,8 +31,8 @@
 #include <sqlite3.h>
 
 #define PAGE_BYTES	  16384
-#define PARTS_PER_LIFE	  24 /* partitions in the retention, and in max_bytes */
-#define FILTER_CACHE_SIZE ((size_t)32 << 20)
+#define PARTS_PER_LIFE	  24		     /* partitions in the retention, and in max_bytes */
+#define FILTER_CACHE_SIZE ((size_t)64 << 20) /* of ten to twenty million spans */
 #define BAD_MAX		  256 /* bad blocks of a partition that are remembered by id */
 #define LEVEL_FULL	  3   /* blocks of this level are not merged again */
 
@@ -74,6 +74,7 @@ struct filter_cache {
 	struct filter *slot[4096];
 	struct filter *first;
 	size_t bytes;
+	uint32_t refused;
 };
 
 void cache_init(struct filter_cache *c);

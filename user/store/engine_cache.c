@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Filters of blocks, the least lately used out first. Checked ones only. */
+/*
+ * Filters of blocks, the least lately used out first. Checked ones only.
+ *
+ * A search goes over all of them in one order: were each taken in when the cache is full, it would
+ * always hold those that are needed last. So only one of many replaces another.
+ */
 #include "store/engine.h"
 
 #include <stdlib.h>
 #include <utlist.h>
+
+#define REFUSED_PER_TAKEN 32u
 
 static struct filter **slot_of(struct filter_cache *c, uint64_t part, uint64_t id)
 {
@@ -77,12 +84,19 @@ struct filter *cache_find(struct filter_cache *c, uint64_t part, uint64_t id)
 	return f;
 }
 
+static bool admits(struct filter_cache *c, const struct filter *f)
+{
+	if (c->bytes + sizeof(*f) + f->len <= FILTER_CACHE_SIZE)
+		return true;
+	return ++c->refused % REFUSED_PER_TAKEN == 0;
+}
+
 void cache_put(struct filter_cache *c, struct filter *f)
 {
 	struct filter **at = slot_of(c, f->part, f->id);
 
 	pthread_mutex_lock(&c->lock);
-	if (!find(c, f->part, f->id)) {
+	if (!find(c, f->part, f->id) && admits(c, f)) {
 		__atomic_add_fetch(&f->refs, 1, __ATOMIC_RELAXED);
 		f->chain = *at;
 		*at = f;

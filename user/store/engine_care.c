@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define CARE_EVERY_NS (250 * NS_PER_MS)
-#define NICE	      10
+#define NICE	      5
 
 static bool stopping(struct engine *e)
 {
