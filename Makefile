@@ -212,6 +212,12 @@ $(B)/tests/bench_%: tests/bench/%.c $(LINK_store:%=$(B)/lib/%.a)
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
 	$(Q)$(CC) $(UCFLAGS) -Itests -MMD -MP -o $@ $< -Wl,--start-group $(LINK_store:%=$(B)/lib/%.a) -Wl,--end-group $(LDLIBS)
+$(B)/tests/otlp_load: tests/bench/otlp_load.c $(LINK_export:%=$(B)/lib/%.a)
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(UCFLAGS) -Itests -MMD -MP -o $@ $< -Wl,--start-group $(LINK_export:%=$(B)/lib/%.a) -Wl,--end-group $(LDLIBS)
+bench-store: all $(B)/tests/otlp_load ## what taking in, keeping and finding spans costs; BENCH=SPANS (10000000)
+	$(Q)tests/bench/store.py $(BENCH)
 bench-block: $(B)/tests/bench_block ## what a block of the store costs; BENCH='500000 1': spans, level of zstd
 	$(Q)$(B)/tests/bench_block $(BENCH)
 
@@ -227,4 +233,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-otlp bench-redact bench-vm demo clean help
+.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-otlp bench-redact bench-store bench-vm demo clean help

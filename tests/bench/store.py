@@ -1,0 +1,137 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the backend costs end to end: OTLP/HTTP bytes in, durable on disk, found again over HTTP.
+
+    store.py [SPANS] [--keep DIR]     default: 10,000,000 spans
+
+Prints CPU a span and spans a second for each core that the gateway used, bytes a span on disk,
+memory, and how long it takes to find a trace by id and to search.
+"""
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+TELLTALE = os.path.join(TOP, "build", "telltale")
+LOAD = os.path.join(TOP, "build", "tests", "otlp_load")
+API, OTLP = 18209, 18218
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def memory_mb(pid, what):
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) / 1024 for line in f if line.startswith(what))
+
+
+def start(store, *args):
+    p = subprocess.Popen([TELLTALE, "gateway", "--store", store, "--listen", f"127.0.0.1:{API}", "--otlp-http",
+                          f"127.0.0.1:{OTLP}", "--otlp-grpc", "off", "--store-max-bytes", "0", *args])
+    for _ in range(200):
+        try:
+            ask("/health/live")
+            return p
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit("the gateway does not answer")
+
+
+def ask(path, body=None):
+    """(milliseconds, status, reply)"""
+    c = http.client.HTTPConnection("127.0.0.1", API, timeout=60)
+    begin = time.monotonic()
+    c.request("POST" if body is not None else "GET", path, json.dumps(body) if body is not None else None,
+              {"Content-Type": "application/json"} if body is not None else {})
+    r = c.getresponse()
+    reply = r.read()
+    took = (time.monotonic() - begin) * 1000
+    c.close()
+    return took, r.status, reply
+
+
+def line(label, times, note=""):
+    t = sorted(times)
+    print(f"{label:<44} p50 {t[len(t) // 2]:8.2f} ms   p99 {t[min(len(t) - 1, int(len(t) * 0.99))]:8.2f} ms   "
+          f"max {t[-1]:8.2f} ms  {note}", flush=True)
+
+
+def measure(label, requests, hits=None):
+    times, found = [], 0
+    for path, body in requests:
+        took, status, reply = ask(path, body)
+        if status not in (200, 404):
+            print(f"{label}: {status} {reply[:200]}")
+            return
+        times.append(took)
+        if hits:
+            found += hits(json.loads(reply))
+    line(label, times, f"{found / len(times):.1f} hits each" if hits else "")
+
+
+def search(**q):
+    return "/traces/search", {"limit": 20, **q}
+
+
+def tempo(q):
+    return "/tempo/api/search?" + urllib.parse.urlencode({"q": q, "limit": 20}), None
+
+
+def queries(ids):
+    hits = lambda r: len(r.get("traces") or [])  # noqa: E731
+    measure("trace by id", [(f"/traces/{i}", None) for i in ids])
+    measure("trace by id, unknown", [(f"/traces/{n + 1:032x}", None) for n in range(50)])
+    services = ["frontend", "checkout", "cart", "payment", "inventory", "catalog", "search", "shipping"]
+    measure("service", [search(service=s) for s in services * 4], hits)
+    measure("service, status 500", [search(service=s, attributes=[{"key": "http.response.status_code", "op": "=", "value": 500}])
+                                    for s in services * 2], hits)
+    measure("service, longer than 20 ms", [search(service=s, min_duration="20ms") for s in services * 2], hits)
+    measure("TraceQL: error and database", [tempo('{ status = error } && { span.db.system.name != "" }')] * 8, hits)
+    measure("TraceQL: frontend calls something slow", [tempo('{ resource.service.name = "frontend" } >> { duration > 50ms }')] * 8, hits)
+    measure("no hit: value that is nowhere", [search(attributes=[{"key": "http.response.status_code", "op": "=", "value": 418}])] * 8, hits)
+    measure("no hit: service that is nowhere", [search(service="nowhere")] * 8, hits)
+    measure("no hit: regular expression", [search(attributes=[{"key": "url.path", "op": "=~", "value": ".*nowhere.*"}])] * 8, hits)
+    measure("no hit: longer than 1000 s", [tempo("{ duration > 1000s }")] * 8, hits)
+    measure("services", [("/traces/services", None)] * 8)
+
+
+def main():
+    spans = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 10_000_000
+    folder = tempfile.mkdtemp(prefix="telltale-bench.", dir=os.environ.get("TMPDIR", "/var/tmp"))
+    store = os.path.join(folder, "store")
+    p = start(store)
+    try:
+        before = cpu_seconds(p.pid)
+        out = subprocess.run([LOAD, "127.0.0.1", str(OTLP), str(spans), "32"], capture_output=True, text=True)
+        if out.returncode:
+            raise SystemExit(f"the load failed: {out.stderr}")
+        *ids, last = out.stdout.split("\n")[:-1]
+        used, wall = cpu_seconds(p.pid) - before, float(last.split()[1])
+        print(f"taken in                 {spans / wall:10.0f} spans/s, {last}")
+        print(f"CPU at the last ack      {used / spans * 1e6:10.2f} us a span = {spans / used:.0f} spans/s for each core")
+        time.sleep(10)
+        used = cpu_seconds(p.pid) - before
+        print(f"CPU ten seconds later    {used / spans * 1e6:10.2f} us a span = {spans / used:.0f} spans/s for each core")
+        print(f"memory                   {memory_mb(p.pid, 'VmRSS'):10.0f} MB, at most {memory_mb(p.pid, 'VmHWM'):.0f} MB")
+        s = json.loads(subprocess.run([TELLTALE, "store", "stats", "--json", store], capture_output=True, text=True).stdout)
+        print(f"on disk                  {s['bytes_per_span']:10.1f} bytes a span, {s['blocks']} blocks, {s['traces']} traces")
+        queries(ids[:1000])
+        print(f"memory after the queries {memory_mb(p.pid, 'VmRSS'):10.0f} MB, at most {memory_mb(p.pid, 'VmHWM'):.0f} MB")
+    finally:
+        p.send_signal(signal.SIGTERM)
+        p.wait(60)
+        if "--keep" not in sys.argv:
+            subprocess.run(["rm", "-rf", folder], check=False)
+
+
+main()
