@@ -7,8 +7,9 @@
  * key and type) holds one value for each occurrence, and a row's shape (the ordered list of its
  * attributes' columns) says which columns its values stand in.
  *
- * An integer column is a base and differences of 0 to 8 bytes each: any element is found without
- * reading the others, and zstd makes of it what varints would have saved. A text column holds each
+ * An integer column is a base and differences of equal width, so that any element is found without
+ * reading the others: whole bytes, compressed, or packed bits where that is not much larger, since
+ * they need no decompressing. A text column holds each
  * string once and an integer column of their numbers, or, where most strings differ, every row's
  * string in order.
  */
@@ -22,8 +23,10 @@
 #include <endian.h>
 #include <xxhash.h>
 
-#define BODY_MAGIC	0x31425454u /* TTB1 */
-#define BODY_HEAD_LEN	16u	    /* magic; directory: stored length, raw length, checksum */
+#define BODY_MAGIC    0x31425454u /* TTB1 */
+#define BODY_HEAD_LEN 16u	  /* magic; directory: stored length, raw length, checksum */
+/* The widest, in bits, that may begin within a byte: eight bytes hold it then. */
+#define INTS_PACKED_MAX 57u
 #define SECTION_RAW_MAX (64u << 20)
 #define BODY_RAW_MAX	(192u << 20)
 #define COLUMNS_MAX	16384u

@@ -5,6 +5,7 @@
  */
 #include "store/block_read.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -199,15 +200,58 @@ static int match_details(struct block *b, const struct cond *c, const uint8_t *i
 
 /* ---- texts ---- */
 
+static bool is_literal(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       (c && strchr("/_- :%=&,@~;<>!", c));
+}
+
+/* The longest run of letters that every match of a regular expression holds; empty where it is not
+ * made of letters, escaped punctuation and dots alone. */
+static struct str sure_part(struct str re)
+{
+	const struct str none = { NULL, 0 };
+	struct str best = none;
+	size_t i = 0, from = 0;
+
+	for (;;) {
+		while (i < re.len && is_literal(re.p[i]))
+			i++;
+		if (i - from > best.len)
+			best = (struct str){ re.p + from, i - from };
+		if (i >= re.len)
+			return best;
+		if (re.p[i] == '.')
+			for (i++; i < re.len && memchr("*+?", re.p[i], 3);)
+				i++;
+		else if (re.p[i] == '\\' && i + 1 < re.len && ispunct((unsigned char)re.p[i + 1]))
+			i += 2;
+		else
+			return none;
+		from = i;
+	}
+}
+
+static bool holds_part(struct str s, struct str part)
+{
+	return !part.len || memmem(s.p, s.len, part.p, part.len);
+}
+
 /* Of every string; false when none holds. */
 static bool judge_strings(const struct cond *c, const struct texts *t, uint8_t *verdict)
 {
+	struct str part = { NULL, 0 };
 	struct value v = { .type = VALUE_STR };
 	uint8_t any = 0;
 
+	if (c->cmp == CMP_RE)
+		part = sure_part(c->value.str);
+	/* all strings at once: finding bytes is a hundred times quicker than matching */
+	if (!holds_part((struct str){ t->bytes, t->off[t->lens.cnt] }, part))
+		return false;
 	for (uint32_t i = 0; i < t->lens.cnt; i++) {
 		v.str = texts_str(t, i);
-		verdict[i] = cond_compare(c, &v);
+		verdict[i] = holds_part(v.str, part) && cond_compare(c, &v);
 		any |= verdict[i];
 	}
 	return any;

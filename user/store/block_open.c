@@ -93,7 +93,7 @@ int load_ints(struct block *b, struct ints *x)
 
 	if (x->p)
 		return 0;
-	x->mask = x->width ? UINT64_MAX >> (64 - 8 * x->width) : 0;
+	x->mask = x->width ? UINT64_MAX >> (64 - x->width) : 0;
 	if (x->section != SECTION_NONE)
 		return load_section(b, x->section, &x->p);
 	x->p = none;
@@ -117,9 +117,9 @@ int load_strings(struct block *b, struct texts *t, uint32_t cnt)
 	off = arena_alloc_raw(b->mem, ((size_t)strings + 1) * sizeof(*off));
 	if (!off)
 		return -ENOMEM;
-	bytes = b->section[t->section].raw - (uint64_t)strings * t->lens.width;
+	bytes = b->section[t->section].raw - ints_size(&t->lens);
 	t->lens.p = data;
-	t->lens.mask = t->lens.width ? UINT64_MAX >> (64 - 8 * t->lens.width) : 0;
+	t->lens.mask = t->lens.width ? UINT64_MAX >> (64 - t->lens.width) : 0;
 	for (uint32_t i = 0; i < strings; i++) {
 		uint64_t len = ints_at(&t->lens, i);
 
@@ -131,7 +131,7 @@ int load_strings(struct block *b, struct texts *t, uint32_t cnt)
 	if (at != bytes)
 		return -EBADMSG;
 	off[strings] = (uint32_t)at;
-	t->bytes = (const char *)data + (size_t)strings * t->lens.width;
+	t->bytes = (const char *)data + ints_size(&t->lens);
 	t->off = off;
 	return 0;
 }
@@ -176,7 +176,9 @@ static uint32_t take_cnt(struct directory *d, uint32_t most)
 
 static void take_ints_head(struct directory *d, struct ints *x)
 {
-	*x = (struct ints){ .cnt = take_cnt(d, VALUES_MAX), .width = take_cnt(d, 8) };
+	*x = (struct ints){ .cnt = take_cnt(d, VALUES_MAX), .width = take_cnt(d, 64) };
+	if (x->width > INTS_PACKED_MAX && x->width % 8)
+		d->c.bad = true;
 	x->base = take_u64le(&d->c);
 	x->section = SECTION_NONE;
 }
@@ -263,13 +265,12 @@ static int take_sections(struct directory *d, struct block *b, uint64_t off)
 
 static bool ints_fit(const struct block *b, const struct ints *x)
 {
-	return x->section == SECTION_NONE ||
-	       b->section[x->section].raw == (uint64_t)x->cnt * x->width;
+	return x->section == SECTION_NONE || b->section[x->section].raw == ints_size(x);
 }
 
 static bool texts_fit(const struct block *b, const struct texts *t)
 {
-	return (uint64_t)t->lens.cnt * t->lens.width <= b->section[t->section].raw &&
+	return ints_size(&t->lens) <= b->section[t->section].raw &&
 	       (t->plain || ints_fit(b, &t->ids));
 }
 

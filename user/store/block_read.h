@@ -20,13 +20,20 @@ struct section {
 struct ints {
 	const uint8_t *p;
 	uint64_t base, mask;
-	uint32_t cnt, width;
-	uint32_t section; /* SECTION_NONE: all are the base */
+	uint32_t cnt, width; /* bits; whole bytes above INTS_PACKED_MAX */
+	uint32_t section;    /* SECTION_NONE: all are the base */
 };
 
 static inline uint64_t ints_at(const struct ints *x, uint32_t i)
 {
-	return x->base + (load_u64(x->p + (size_t)i * x->width) & x->mask);
+	size_t bit = (size_t)i * x->width;
+
+	return x->base + (load_u64(x->p + bit / 8) >> bit % 8 & x->mask);
+}
+
+static inline uint64_t ints_size(const struct ints *x)
+{
+	return ((uint64_t)x->cnt * x->width + 7) / 8;
 }
 
 struct texts {

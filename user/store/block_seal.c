@@ -20,35 +20,46 @@ struct writer {
 	int level;
 };
 
-static void write_section(struct writer *w, const void *p, size_t len)
+static void list_section(struct writer *w, size_t stored, const void *p, size_t len)
 {
-	struct buf *to = w->body;
-	size_t stored = len, bound = ZSTD_compressBound(len);
-	uint32_t check = body_check(p, len);
-
-	if (buf_reserve(to, MAX(bound, len)))
-		return;
-	if (len >= COMPRESS_MIN) {
-		size_t n = ZSTD_compressCCtx(w->b->zstd, to->p + to->len, bound, p, len, w->level);
-
-		/* what hardly shrinks is quicker to read as it is */
-		if (!ZSTD_isError(n) && n < len - len / 16)
-			stored = n;
-	}
-	if (stored == len && len)
-		memcpy(to->p + to->len, p, len);
-	to->len += stored;
 	w->section_cnt++;
 	put_varint(&w->sections, stored);
 	put_varint(&w->sections, len);
-	put_u32(&w->sections, check);
+	put_u32(&w->sections, body_check(p, len));
+}
+
+static void write_raw_section(struct writer *w, const void *p, size_t len)
+{
+	buf_add(w->body, p, len);
+	list_section(w, len, p, len);
+}
+
+static void write_section(struct writer *w, const void *p, size_t len)
+{
+	struct buf *to = w->body;
+	size_t bound = ZSTD_compressBound(len), n;
+
+	if (len < COMPRESS_MIN) {
+		write_raw_section(w, p, len);
+		return;
+	}
+	if (buf_reserve(to, bound))
+		return;
+	n = ZSTD_compressCCtx(w->b->zstd, to->p + to->len, bound, p, len, w->level);
+	/* what hardly shrinks is quicker to read as it is */
+	if (ZSTD_isError(n) || n >= len - len / 16) {
+		write_raw_section(w, p, len);
+		return;
+	}
+	to->len += n;
+	list_section(w, n, p, len);
 }
 
 /* ---- integers ---- */
 
 struct ints_shape {
 	uint64_t base;
-	uint32_t width; /* bytes of each */
+	uint32_t bits, width; /* of each; bytes */
 };
 
 /* flip: of the sign, so that small negative numbers are near small positive ones. */
@@ -64,7 +75,8 @@ static struct ints_shape measure(const uint64_t *v, uint32_t cnt, uint64_t flip)
 	if (!cnt)
 		return s;
 	s.base = low ^ flip;
-	s.width = high == low ? 0 : (71 - (uint32_t)__builtin_clzll(high - low)) / 8;
+	s.bits = high == low ? 0 : 64 - (uint32_t)__builtin_clzll(high - low);
+	s.width = (s.bits + 7) / 8;
 	return s;
 }
 
@@ -84,18 +96,49 @@ static void put_ints(struct buf *to, const uint64_t *v, uint32_t cnt, struct int
 	to->len += (size_t)cnt * s.width;
 }
 
+/* Packed, instead of what was written from body_len on, if that costs little: it is read at once.
+ */
+static bool write_packed(struct writer *w, size_t body_len, size_t list_len, const uint64_t *v,
+			 uint32_t cnt, struct ints_shape s)
+{
+	size_t len = ((size_t)cnt * s.bits + 7) / 8, written = w->body->len - body_len;
+
+	if (s.bits > INTS_PACKED_MAX || s.bits % 8 == 0 || len > written + written / 4)
+		return false;
+	buf_clear(&w->raw);
+	if (buf_reserve(&w->raw, len + 8))
+		return false;
+	memset(w->raw.p, 0, len + 8);
+	for (uint32_t i = 0; i < cnt; i++) {
+		size_t bit = (size_t)i * s.bits;
+		uint64_t x = load_u64(w->raw.p + bit / 8) | (v[i] - s.base) << bit % 8;
+
+		x = htole64(x);
+		memcpy(w->raw.p + bit / 8, &x, sizeof(x));
+	}
+	w->body->len = body_len;
+	w->sections.len = list_len;
+	w->section_cnt--;
+	write_raw_section(w, w->raw.p, len);
+	return true;
+}
+
 static void write_ints(struct writer *w, const uint64_t *v, uint32_t cnt, uint64_t flip)
 {
 	struct ints_shape s = measure(v, cnt, flip);
+	size_t body_len = w->body->len, list_len = w->sections.len;
+	uint32_t width = s.bits ? 8 * s.width : 0;
 
+	if (s.bits) {
+		buf_clear(&w->raw);
+		put_ints(&w->raw, v, cnt, s);
+		write_section(w, w->raw.p, w->raw.len);
+		if (write_packed(w, body_len, list_len, v, cnt, s))
+			width = s.bits;
+	}
 	put_varint(&w->columns, cnt);
-	put_varint(&w->columns, s.width);
+	put_varint(&w->columns, width);
 	put_u64(&w->columns, s.base);
-	if (!s.width)
-		return;
-	buf_clear(&w->raw);
-	put_ints(&w->raw, v, cnt, s);
-	write_section(w, w->raw.p, w->raw.len);
 }
 
 /* ---- texts ---- */
@@ -110,7 +153,7 @@ static void write_strings(struct writer *w, const struct dict *d, const uint32_t
 		lens[i] = d->entry[number[i]].len;
 	s = measure(lens, cnt, 0);
 	put_varint(&w->columns, cnt);
-	put_varint(&w->columns, s.width);
+	put_varint(&w->columns, 8 * s.width);
 	put_u64(&w->columns, s.base);
 	buf_clear(&w->raw);
 	put_ints(&w->raw, lens, cnt, s);

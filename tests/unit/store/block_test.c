@@ -131,7 +131,9 @@ static const struct cond *gen_cond(struct patterns *patterns, int depth)
 {
 	static const enum cmp plain[] = { CMP_EQ, CMP_EQ, CMP_EQ, CMP_NE,    CMP_LT,
 					  CMP_LE, CMP_GT, CMP_GE, CMP_EXISTS };
-	static const char *const regex[] = { "v.*", ".*[0-9]", "", "GET.*", "service-0|v1" };
+	static const char *const regex[] = { "v.*",   ".*[0-9]",      "",
+					     "GET.*", "service-0|v1", ".*/cart/.+",
+					     "v1?",   "v\\.?[12]",    "curl/7\\.88.*" };
 	uint32_t what = gen_below(&g, depth < 4 ? 6 : 3);
 	struct field f = gen_field();
 	struct value v;
