@@ -24,8 +24,10 @@ static void fail(struct jread *j, const char *wanted)
 }
 
 /* The next character that is not space; 0 at the end and after a failure. */
-static char peek(struct jread *j)
+static inline char peek(struct jread *j)
 {
+	if (j->p<j->end && * j->p> ' ' && !j->bad)
+		return *j->p;
 	while (j->p < j->end && (*j->p == ' ' || *j->p == '\n' || *j->p == '\r' || *j->p == '\t'))
 		j->p++;
 	return j->p < j->end && !j->bad ? *j->p : 0;
@@ -202,6 +204,9 @@ static bool unescape(struct str raw, char *out, size_t *ret_len)
 	return true;
 }
 
+/* What a string cannot run on over: its end, an escape, what may not be in it. */
+static const bool ends_run[256] = { [0 ... 31] = true, ['"'] = true, ['\\'] = true };
+
 /* Past the closing quote; what is between, escapes as they are. */
 static bool scan_string(struct jread *j, struct str *ret_raw, bool *ret_escapes)
 {
@@ -211,12 +216,14 @@ static bool scan_string(struct jread *j, struct str *ret_raw, bool *ret_escapes)
 	if (!expect(j, '"', "a string"))
 		return false;
 	start = j->p;
-	for (p = start; p < j->end && *p != '"' && (unsigned char)*p >= ' '; p++) {
-		if (*p != '\\')
+	for (p = start; p < j->end; p++) {
+		if (!ends_run[(uint8_t)*p])
 			continue;
+		if (*p != '\\')
+			break;
 		*ret_escapes = true;
 		p++;
-		if (p == j->end || (unsigned char)*p < ' ')
+		if (p == j->end || (uint8_t)*p < ' ')
 			break;
 	}
 	if (p >= j->end || *p != '"') {

@@ -20,14 +20,19 @@ struct receive {
 	struct grpc_server *grpc[THREADS_MAX];
 };
 
-/* No more connections than there are descriptors for. */
+/* As many descriptors as may be had; no more connections than there are descriptors for. */
 static void fit_connections(struct receive_cfg *cfg)
 {
 	uint32_t servers =
 		(cfg->http ? cfg->http_threads : 0) + (cfg->grpc ? cfg->grpc_threads : 0);
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY || !servers)
+	if (getrlimit(RLIMIT_NOFILE, &limit) || !servers)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) && getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	if (limit.rlim_cur == RLIM_INFINITY)
 		return;
 	limit.rlim_cur =
 		limit.rlim_cur > 2 * FDS_OF_OTHERS ? limit.rlim_cur - FDS_OF_OTHERS : FDS_OF_OTHERS;

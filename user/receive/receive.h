@@ -62,8 +62,9 @@ struct receive_cfg {
 
 	uint32_t http_threads;	  /* default 1 */
 	uint32_t grpc_threads;	  /* default 1 */
-	uint32_t connections_max; /* of each server; default 2000; past it the idlest is closed or
-				     new ones wait */
+	uint32_t connections_max; /* of each thread; default 2000, fewer when there are no
+				     descriptors; past it the idlest is closed (gRPC) or new
+				     ones wait */
 	uint32_t idle_s;	  /* silence that ends a connection; default 60 */
 	uint32_t request_s;	  /* for sending one request; default 60 */
 	size_t body_max;	  /* a request after decompression; default 64 MiB */
@@ -71,8 +72,8 @@ struct receive_cfg {
 	uint64_t requests_per_s;  /* of both servers; 0: no limit */
 	uint64_t bytes_per_s;	  /* the same, after decompression */
 
-	/* TLS of the HTTP server: PEM files; NULL: none. With client_ca_file clients must show a
-	 * certificate of it. There is no TLS over gRPC: both together are refused. */
+	/* TLS: not offered yet, so that a cfg with any of these is refused and nothing is received
+	 * in the clear by mistake. */
 	const char *cert_file;
 	const char *key_file;
 	const char *client_ca_file;
@@ -80,7 +81,8 @@ struct receive_cfg {
 
 struct receive;
 /* 0; -EINVAL, -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, -EOPNOTSUPP, -ENOMEM, ...; why: one line that
- * says what was tried and what to do. */
+ * says what was tried and what to do. Raises the process's soft limit of open files to the hard
+ * one: a thousand idle clients must not keep others out. */
 int receive_new(const struct receive_cfg *cfg, struct receive **ret_receive,
 		char why[RECEIVE_WHY_MAX]);
 /* The ports they listen on; 0: no such server. */
