@@ -46,7 +46,7 @@ struct exporter_cfg {
 	uint32_t timeout_ms;  /* one try; default 10000 */
 	uint32_t give_up_ms;  /* one batch, from its first try on; default 300000 */
 	uint32_t delay_ms;    /* a batch waits so long for more; default 1000 */
-	uint32_t batch_spans; /* default 512 */
+	uint32_t batch_spans; /* default 4096, and at most about 3 MiB */
 	uint32_t queue_spans; /* default: as many as queue_bytes hold */
 	size_t queue_bytes;   /* default 64 MiB */
 

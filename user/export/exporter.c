@@ -20,7 +20,7 @@
 #define GIVE_UP_MS_DEFAULT  300000
 #define DELAY_MS_DEFAULT    1000
 #define QUEUE_BYTES_DEFAULT (64u << 20)
-#define BATCH_SPANS_DEFAULT 512
+#define BATCH_SPANS_DEFAULT 4096 /* a store that syncs takes one batch, of any size, in 50 ms */
 #define BATCH_SPANS_MAX	    65536
 #define SPOOL_BYTES_DEFAULT (1ull << 30)
 #define NAME_BYTES	    48

@@ -8,7 +8,7 @@
 
 #include "core/clock.h"
 
-#define BATCH_BYTES (4u << 20) /* receivers commonly refuse requests much longer */
+#define BATCH_BYTES (3u << 20) /* gRPC servers commonly refuse messages of more than 4 MiB */
 
 /* ---- batches ---- */
 
