@@ -13,6 +13,14 @@
 #include "receive/receive.h"
 #include "sampling.h"
 
+#define RECEIVERS_MAX 16
+
+/* A receiver that came while it ran. */
+struct further {
+	char *id; /* NULL: free */
+	struct receive *receive;
+};
+
 struct backend {
 	const struct config *config;
 	struct redact_rules *rules;
@@ -22,6 +30,7 @@ struct backend {
 	struct sampler *sampler;
 	struct producer *tail; /* what the sampler decides late */
 	struct receive *receive;
+	struct further further[RECEIVERS_MAX];
 	struct api *live;
 };
 
@@ -133,17 +142,22 @@ static bool by_default(const struct config *c, const char *option)
 	return strcmp(config_origin(c, option), "default") == 0;
 }
 
+static struct receive_cfg receive_cfg_of(struct backend *b, const char *http, const char *grpc)
+{
+	return (struct receive_cfg){ .http = http,
+				     .grpc = grpc,
+				     .make = make_producer,
+				     .free = free_producer,
+				     .ctx = b,
+				     .body_max = (size_t)b->config->receive_max_body,
+				     .bytes_per_s = b->config->receive_max_rate };
+}
+
 /* A port that nobody asked for and somebody has is left to them: a collector, most likely. */
 static int open_receivers(struct backend *b, const char *http, const char *grpc)
 {
 	const struct config *c = b->config;
-	const struct receive_cfg cfg = { .http = http,
-					 .grpc = grpc,
-					 .make = make_producer,
-					 .free = free_producer,
-					 .ctx = b,
-					 .body_max = (size_t)c->receive_max_body,
-					 .bytes_per_s = c->receive_max_rate };
+	const struct receive_cfg cfg = receive_cfg_of(b, http, grpc);
 	char why[RECEIVE_WHY_MAX];
 	int err = http || grpc ? receive_new(&cfg, &b->receive, why) : 0;
 
@@ -177,6 +191,42 @@ int backend_receive(struct backend *b)
 	if (!err && grpc)
 		log_info("receiving OTLP/gRPC on %s", c->otlp_grpc);
 	return err;
+}
+
+int backend_receiver_add(struct backend *b, const char *id, const char *http, const char *grpc,
+			 char *why, size_t size)
+{
+	const struct receive_cfg cfg = receive_cfg_of(b, http, grpc);
+	char text[RECEIVE_WHY_MAX] = "too many receivers";
+	struct further *f = b->further;
+	int err;
+
+	while (f < b->further + RECEIVERS_MAX && f->id)
+		f++;
+	err = f < b->further + RECEIVERS_MAX ? receive_new(&cfg, &f->receive, text) : -ENOSPC;
+	if (!err)
+		err = exporters_check_loop(b->config, http, receive_http_port(f->receive), grpc,
+					   receive_grpc_port(f->receive));
+	if (err == -ELOOP) {
+		receive_free(f->receive);
+		snprintf(text, sizeof(text), "spans are exported to that address");
+	}
+	if (err)
+		snprintf(why, size, "%s", text);
+	else
+		f->id = strdup(id);
+	return err == -ELOOP ? -EINVAL : err;
+}
+
+void backend_receiver_remove(struct backend *b, const char *id)
+{
+	for (struct further *f = b->further; f < b->further + RECEIVERS_MAX; f++) {
+		if (!f->id || strcmp(f->id, id) != 0)
+			continue;
+		receive_free(f->receive);
+		free(f->id);
+		*f = (struct further){ 0 };
+	}
 }
 
 /* ---- public ---- */
@@ -269,6 +319,9 @@ void backend_close(struct backend *b)
 	if (!b)
 		return;
 	receive_free(b->receive);
+	for (struct further *f = b->further; f < b->further + RECEIVERS_MAX; f++)
+		if (f->id)
+			backend_receiver_remove(b, f->id);
 	if (b->sampler)
 		sampler_flush(b->sampler);
 	sampler_free(b->sampler);

@@ -21,6 +21,11 @@ struct backend;
 int backend_open(const struct config *c, struct backend **ret_backend);
 /* Begins to receive. 0, or -errno after a line on standard error. */
 int backend_receive(struct backend *b);
+/* A further receiver under a name of its own, while it runs; one of http and grpc is an address.
+ * -ENOSPC: there are too many; or as receive_new(). From one thread at a time. */
+int backend_receiver_add(struct backend *b, const char *id, const char *http, const char *grpc,
+			 char *why, size_t size);
+void backend_receiver_remove(struct backend *b, const char *id);
 /* Rules for the gate of who captures; the backend's. */
 struct redact_rules *backend_rules(const struct backend *b);
 struct store *backend_store(const struct backend *b); /* NULL: none is kept */

@@ -30,6 +30,7 @@ static void loop(struct backend *b, struct serve *s, const sigset_t *signals)
 int command_gateway(const struct config *c)
 {
 	struct backend *b = NULL;
+	struct sourcing *sources = NULL;
 	struct serve *s = NULL;
 	sigset_t signals;
 	int err;
@@ -42,9 +43,11 @@ int command_gateway(const struct config *c)
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	err = backend_open(c, &b);
 	if (!err)
-		err = serve_new(c->listen, b, false, &s);
-	if (!err)
 		err = backend_receive(b);
+	if (!err)
+		err = sourcing_open(c, b, false, &sources);
+	if (!err)
+		err = serve_new(c->listen, b, sources, false, &s);
 	if (!err) {
 		log_info("traces in %s, served on http://%s", c->store ? c->store : "no store",
 			 c->listen);
@@ -53,6 +56,7 @@ int command_gateway(const struct config *c)
 		notify_manager("STOPPING=1");
 	}
 	serve_free(s);
+	sourcing_close(sources);
 	backend_close(b);
 	return err ? EXIT_FAILED : 0;
 }

@@ -17,8 +17,10 @@ struct run {
 	const struct config *config;
 	struct backend *backend;
 	struct producer *producer; /* of the thread that drains the kernel's records */
+	struct sourcing *sourcing;
 	struct serve *serve;
-	struct pipe *pipe;
+	struct pipe *pipe; /* of the agent that is attached */
+	uint64_t spans;
 };
 
 /* The drain thread's ticks are record time; what waits behind it goes by the clock. */
@@ -30,34 +32,38 @@ static void tick(void *ctx, uint64_t now_ns)
 static int open_all(struct run *r)
 {
 	const struct config *c = r->config;
-	struct pipe_cfg cfg;
 	int err = backend_open(c, &r->backend);
 
 	if (err)
 		return err;
 	r->producer = producer_new(r->backend);
-	if (!r->producer)
-		return -ENOMEM;
-	err = serve_new(c->listen, r->backend, true, &r->serve);
+	err = r->producer ? backend_receive(r->backend) : -ENOMEM;
 	if (!err)
-		err = backend_receive(r->backend);
-	if (err)
-		return err;
-	setup_pipe(c, &cfg);
+		err = sourcing_open(c, r->backend, true, &r->sourcing);
+	if (!err)
+		err = serve_new(c->listen, r->backend, r->sourcing, true, &r->serve);
+	return err;
+}
+
+static void close_all(struct run *r)
+{
+	serve_free(r->serve);
+	sourcing_close(r->sourcing);
+	/* the sinks are the last to go */
+	producer_free(r->producer);
+	backend_close(r->backend);
+}
+
+static int open_pipe(struct run *r)
+{
+	struct pipe_cfg cfg;
+
+	setup_pipe(r->config, &cfg);
 	cfg.redact.rules = backend_rules(r->backend);
 	cfg.spans[0] = (struct span_sink){ r->producer, producer_push };
 	cfg.tick = tick;
 	cfg.tick_ctx = r;
 	return pipe_new(&cfg, &r->pipe);
-}
-
-static void close_all(struct run *r)
-{
-	/* the sinks are the last to go */
-	pipe_free(r->pipe);
-	serve_free(r->serve);
-	producer_free(r->producer);
-	backend_close(r->backend);
 }
 
 static void tell_ready(struct run *r, const struct agent *agent)
@@ -72,33 +78,58 @@ static void tell_ready(struct run *r, const struct agent *agent)
 	notify_manager("READY=1");
 }
 
-static int loop(struct run *r, uint32_t *pids)
+/* Ends the agent, for a new one with other filters. */
+static int health(void *ctx)
+{
+	return sourcing_changed(((struct run *)ctx)->sourcing) ? -ECANCELED : 0;
+}
+
+/* One agent, from attaching to its end. 0; -ECANCELED: what is to be traced has changed. */
+static int trace(struct run *r, uint32_t *pids, struct agent_result *ret, char why[AGENT_WHY_MAX])
 {
 	const struct config *c = r->config;
-	struct agent_cfg cfg = { .pids = c->pid.v, .pid_cnt = c->pid.cnt, .ignore_hangup = true };
-	struct agent_result result;
+	struct agent_cfg cfg = { .pids = c->pid.v,
+				 .pid_cnt = c->pid.cnt,
+				 .ignore_hangup = true,
+				 .health = health,
+				 .ctx = r };
 	struct agent *agent = NULL;
-	char why[AGENT_WHY_MAX];
 	int err;
 
 	setup_probe(c, NULL, pids, &cfg.probe);
-	err = agent_new(&cfg, r->pipe, &agent, why);
-	if (err) {
-		fprintf(stderr, "telltale: %s\n", why);
-		return EXIT_FAILED;
-	}
+	err = sourcing_filter(r->sourcing, &cfg.probe.filter);
+	if (!err)
+		err = open_pipe(r);
+	if (!err)
+		err = agent_new(&cfg, r->pipe, &agent, why);
+	if (err)
+		return err;
 	tell_ready(r, agent);
-	agent_loop(agent, &result, why);
-	notify_manager("STOPPING=1");
-	serve_free(r->serve); /* it asks the agent */
-	r->serve = NULL;
+	agent_loop(agent, ret, why);
+	r->spans += pipe_spans(r->pipe);
+	serve_attached(r->serve, NULL); /* it asks the agent */
 	agent_free(agent);
-	if (result.end == END_ERROR) {
+	return ret->end == END_ERROR ? ret->err : 0;
+}
+
+static int loop(struct run *r, uint32_t *pids)
+{
+	struct agent_result result;
+	char why[AGENT_WHY_MAX] = "out of memory";
+	int err;
+
+	do {
+		err = trace(r, pids, &result, why);
+		pipe_free(r->pipe);
+		r->pipe = NULL;
+	} while (err == -ECANCELED);
+	notify_manager("STOPPING=1");
+	if (err) {
 		fprintf(stderr, "telltale: %s; the agent has ended\n", why);
 		return EXIT_FAILED;
 	}
 	if (log_level() >= LOG_INFO)
-		setup_summary(pipe_spans(r->pipe), &result);
+		setup_summary(r->spans, &result);
 	setup_warn_missed();
 	return 0;
 }

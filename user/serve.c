@@ -73,7 +73,8 @@ static void metrics(void *ctx, bool openmetrics, struct buf *out)
 
 /* ---- public ---- */
 
-int serve_new(const char *listen, struct backend *b, bool captures, struct serve **ret_serve)
+int serve_new(const char *listen, struct backend *b, const struct sourcing *sourcing, bool captures,
+	      struct serve **ret_serve)
 {
 	struct serve *s = calloc(1, sizeof(*s));
 	const struct api_cfg cfg = { .listen = listen,
@@ -83,6 +84,7 @@ int serve_new(const char *listen, struct backend *b, bool captures, struct serve
 				     .health = health,
 				     .metrics = metrics,
 				     .store = backend_store(b),
+				     .sources = sourcing_api(sourcing),
 				     .no_store = "nothing is kept: --store none" };
 	int err = -ENOMEM;
 

@@ -5,11 +5,13 @@
 
 #include "agent.h"
 #include "backend.h"
+#include "sourcing.h"
 
 struct serve;
 /* Listens. captures: not ready until serve_attached(). 0, or -errno after a line on standard
  * error. */
-int serve_new(const char *listen, struct backend *backend, bool captures, struct serve **ret_serve);
+int serve_new(const char *listen, struct backend *backend, const struct sourcing *sourcing,
+	      bool captures, struct serve **ret_serve);
 /* The agent is attached. It must stay until serve_free(). */
 void serve_attached(struct serve *s, const struct agent *a);
 /* The loop of who has no agent turns. */

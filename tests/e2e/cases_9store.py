@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from lib import TELLTALE, Agent, Gateway, Skip, check, equal, static_nginx, get, wait_for
+from lib import TELLTALE, Agent, Gateway, Skip, can_connect, check, equal, free_port, get, static_nginx, wait_for
 
 START = 1_700_000_000_000_000_000
 
@@ -255,3 +255,63 @@ def case_the_agent_keeps_what_it_captures(env):
     wait_for(found, "ten traces", 10)
     equal(a.finish(), 0, "exit status")
     equal(stats(env, a.store)["spans"], 10, "spans")
+
+
+def change(port, method, path, body=None):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        c.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"} if body else {})
+        r = c.getresponse()
+        text = r.read()
+        return r.status, json.loads(text) if text else None
+    finally:
+        c.close()
+
+
+def captured(port, service):
+    status, reply = ask(port, "/traces/search", {"service": service, "limit": 100})
+    equal(status, 200, f"search ({reply})")
+    return len(reply.get("traces", []))
+
+
+def case_what_is_traced_can_be_changed_while_it_runs(env):
+    web = static_nginx(env)
+    a = Agent(env, "--process", "nothing-is-called-so")
+    get(web.port, "/hello?before")
+    status, made = change(a.port, "POST", "/traces/sources", {"kind": "process", "pid": web.pids[-1]})
+    check(status in (200, 201), f"adding: {status} {made}")
+    wait_for(lambda: a.err().count("capturing by") == 2, "the agent to attach anew")
+    for _ in range(5):
+        get(web.port, "/hello?during")
+    wait_for(lambda: captured(a.port, "nginx") == 5, "five traces")
+    status, reply = change(a.port, "POST", "/traces/sources", {"kind": "process", "pid": 2**22 - 3})
+    check(status == 400 and "no process" in json.dumps(reply), f"a pid that is not there: {status} {reply}")
+    status, _ = change(a.port, "DELETE", f"/traces/sources/{made['id']}")
+    check(status in (200, 204), f"removing: {status}")
+    wait_for(lambda: a.err().count("capturing by") == 3, "the agent to attach anew")
+    get(web.port, "/hello?after")
+    time.sleep(1)
+    equal(captured(a.port, "nginx"), 5, "traces")
+    equal(a.finish(), 0, "exit status")
+    with open(os.path.join(a.store, "audit.jsonl")) as f:
+        equal(len(f.read().splitlines()), 2, "lines of the audit")
+
+
+def case_a_receiver_can_be_added_while_it_runs(env):
+    g = Gateway(env)
+    port = free_port()
+    trace, body = request(3)
+    source = {"kind": "receiver", "protocol": "otlp-http", "listen": f"127.0.0.1:{port}"}
+    status, made = change(g.port, "POST", "/traces/sources", source)
+    check(status in (200, 201), f"adding: {status} {made}")
+    equal(post(port, body)[0], 200, "status")
+    there(g.port, trace, 10)
+    status, reply = change(g.port, "POST", "/traces/sources", source)
+    check(status >= 400, f"the same again: {status} {reply}")
+    equal(g.finish(), 0, "exit status")
+    g = Gateway(env, "--store", g.store)  # it is kept
+    equal(post(port, request(4)[1])[0], 200, "status after a restart")
+    status, _ = change(g.port, "DELETE", f"/traces/sources/{made['id']}")
+    check(status in (200, 204), f"removing: {status}")
+    check(not can_connect(("127.0.0.1", port)), "it still listens")
+    equal(g.finish(), 0, "exit status")

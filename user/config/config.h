@@ -146,6 +146,7 @@ struct config {
 	struct config_list redact_rule; /* NAME=ACTION:PATTERN */
 	const char *redact_hash_key_file;
 	uint32_t metrics_series;
+	const char *sources; /* a file; NULL: in the store's directory */
 
 	/* trace, record, replay */
 	const char *output;	  /* "-": standard output */

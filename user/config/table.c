@@ -202,6 +202,9 @@ const struct option config_table[] = {
 	  .arg = "HOST:PORT", .check = check_name, .help = "export spans to Kafka; repeatable" },
 	{ "kafka-topic", 0, OPT_STRING, OPTION_RARE, BACKEND, FIELD(kafka_topic), .arg = "NAME",
 	  .fallback = "otlp_spans", .check = check_name, .help = "with OTLP requests in protobuf" },
+	{ "sources", 0, OPT_STRING, OPTION_RARE, BACKEND, FIELD(sources), .arg = "FILE",
+	  .fallback_note = "sources.json in the store", .check = check_name,
+	  .help = "what is traced, as changed through the API" },
 	{ "metrics-series", 0, OPT_SIZE, OPTION_RARE, BACKEND, FIELD(metrics_series), .max = MIB,
 	  .arg = "N", .fallback = "10000", .help = "most series of span metrics" },
 

@@ -7,7 +7,7 @@
 #define RESOURCE(name)                                                                         \
 	"{\"resource\":{\"attributes\":[{\"key\":\"service.name\",\"value\":{\"stringValue\":" \
 	"\"" name "\"}},{\"key\":\"host.name\",\"value\":{\"stringValue\":\"h1\"}}]},"         \
-		  "\"scopeSpans\":[{" SCOPE ",\"spans\":["
+	"\"scopeSpans\":[{" SCOPE ",\"spans\":["
 #define ID_A "CgAAAAAAAAAAAAAAAAAAAQ=="
 
 /* One list of resources; v1 calls it batches. */
@@ -30,7 +30,7 @@ static const char resources_a[] = RESOURCE(
 		    "\"startTimeUnixNano\":\"1700000000010000000\","
 		    "\"endTimeUnixNano\":\"1700000000060000000\",\"status\":{}}]}]}," RESOURCE(
 			    "cart") "{\"traceId\":\"" ID_A "\",\"spanId\":\"AAAAAAAAAAM=\","
-							   "\"parentSpanId\":\"AAAAAAAAAAI=\","
+				    "\"parentSpanId\":\"AAAAAAAAAAI=\","
 				    "\"name\":\"GET /items\",\"kind\":\"SPAN_KIND_SERVER\","
 				    "\"startTimeUnixNano\":\"1700000000015000000\","
 				    "\"endTimeUnixNano\":\"1700000000045000000\",\"attributes\":["
