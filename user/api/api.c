@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/call.h"
@@ -20,7 +21,8 @@
 #include "core/clock.h"
 #include "core/log.h"
 
-#define CONNECTIONS_MAX 256
+#define CONNECTIONS_MIN 64
+#define CONNECTIONS_MAX 1200
 #define REQUEST_BYTES	(32u << 10) /* a connection's memory in libmicrohttpd */
 #define TIMEOUT_S	10u
 #define WORKERS_DEFAULT 3
@@ -336,6 +338,16 @@ static void on_log(void *ctx, const char *fmt, va_list ap)
 
 /* ---- the server ---- */
 
+/* At most half of the descriptors that the process may have. */
+static unsigned int connections_max(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur / 2 > CONNECTIONS_MAX)
+		return CONNECTIONS_MAX;
+	return MAX((unsigned int)files.rlim_cur / 2, CONNECTIONS_MIN);
+}
+
 static int start_daemon(struct api *a)
 {
 	a->daemon = MHD_start_daemon(
@@ -344,7 +356,7 @@ static int start_daemon(struct api *a)
 		0, NULL, NULL, on_request, a, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, a, MHD_OPTION_NOTIFY_COMPLETED,
 		on_completed, NULL, MHD_OPTION_LISTEN_SOCKET, a->at.fd, MHD_OPTION_CONNECTION_LIMIT,
-		CONNECTIONS_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
+		connections_max(), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
 		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
 		MHD_OPTION_END);
 	if (!a->daemon)

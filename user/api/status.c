@@ -2,11 +2,8 @@
 /* /status and /health, in JSON. */
 #include "api/internal.h"
 
-#include <errno.h>
-
 #include "core/clock.h"
 #include "core/json.h"
-#include "store/store.h"
 
 static void add_text(struct json *j, const char *key, const char *text)
 {
@@ -122,24 +119,6 @@ static void add_part(void *ctx, const struct api_part *p)
 	json_close(&h->j, '}');
 }
 
-/* A store that is full or busy still answers. */
-static void add_store(const struct api_cfg *cfg, struct health *h)
-{
-	int err = cfg->store ? store_admits(cfg->store) : 0;
-	struct api_part part = { "store", true, NULL };
-
-	if (err) {
-		part.ok = err == -EAGAIN || err == -ENOSPC;
-		part.reason = err == -ENOSPC   ? "the disk is full: nothing new is stored"
-			      : err == -EAGAIN ? "its queue is full"
-					       : strerror(-err);
-	} else if (!cfg->store) {
-		part.reason = cfg->no_store;
-	}
-	if (cfg->store || cfg->no_store)
-		add_part(h, &part);
-}
-
 bool page_health(const struct api_cfg *cfg, enum api_health kind, struct buf *out)
 {
 	struct health h = { .j = { .out = out }, .ok = true };
@@ -149,8 +128,6 @@ bool page_health(const struct api_cfg *cfg, enum api_health kind, struct buf *ou
 	json_open(&h.j, '[');
 	if (cfg->health)
 		cfg->health(cfg->ctx, kind, add_part, &h);
-	if (kind == API_READY)
-		add_store(cfg, &h);
 	json_close(&h.j, ']');
 	add_flag(&h.j, "ok", h.ok);
 	json_close(&h.j, '}');

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -24,6 +25,7 @@ struct answer {
 static struct api *api;
 static struct answer got;
 static bool part_ok;
+static rlim_t soft_files;
 static uint32_t asked_limit;
 static int recent_error;
 
@@ -362,6 +364,12 @@ static void connections_past_the_limit_wait(void **state)
 {
 	int idle[256], more;
 	struct pollfd wait;
+	struct rlimit files;
+
+	/* both ends are in this process */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = soft_files;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
 
 	for (size_t i = 0; i < ARRAY_LEN(idle); i++)
 		idle[i] = raw_connect();
@@ -424,7 +432,15 @@ static int setup(void **state)
 				     .probes = probes,
 				     .health = health,
 				     .recent = recent };
+	struct rlimit files;
 
+	/* 256 connections, so that the test can have more */
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return -1;
+	soft_files = files.rlim_cur;
+	files.rlim_cur = 512;
+	if (setrlimit(RLIMIT_NOFILE, &files))
+		return -1;
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	return books_register(&stage_a) || gauges_register(&half) || gauges_register(&sent) ||
 	       api_new(&cfg, &api);

@@ -196,14 +196,6 @@ static void the_archive_lists_what_is_kept(void **state)
 	assert_int_equal(shop_ask_with("DELETE", "/traces/" TRACE_C "/archive", NULL, NULL), 404);
 }
 
-static void a_store_is_a_part_of_health(void **state)
-{
-	assert_int_equal(shop_ask("/health/ready"), 200);
-	assert_non_null(strstr(shop_page, "{\"name\":\"store\",\"ok\":true}"));
-	assert_int_equal(shop_ask("/health/live"), 200);
-	assert_null(strstr(shop_page, "store"));
-}
-
 /* ---- over HTTP ---- */
 
 static struct api *server;
@@ -343,7 +335,6 @@ int main(void)
 		cmocka_unit_test(a_trace_is_otlp),
 		cmocka_unit_test(names_come_in_parts),
 		cmocka_unit_test(the_archive_lists_what_is_kept),
-		cmocka_unit_test(a_store_is_a_part_of_health),
 		cmocka_unit_test(bodies_come_over_http),
 		cmocka_unit_test(long_questions_do_not_hold_up_health),
 	};

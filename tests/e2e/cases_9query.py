@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asking a gateway: its own REST, Jaeger's and Tempo's APIs, live spans; bad questions, slow and idle clients."""
+import concurrent.futures
+import http.client
+import json
+import os
+import resource
+import socket
+import time
+import urllib.parse
+
+from lib import Gateway, check, check_balance, equal, metrics, wait_for
+
+JSON = {"Content-Type": "application/json"}
+NOW_S = int(time.time())
+
+
+class Asked(Gateway):
+    """A gateway that was sent a few traces."""
+
+    def ask(self, path, method="GET", body=None, headers=None, port=None):
+        """(status, content type, body)"""
+        c = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=60)
+        try:
+            c.request(method, path, body, dict(headers or {}))
+            r = c.getresponse()
+            return r.status, r.getheader("Content-Type", ""), r.read()
+        finally:
+            c.close()
+
+    def json(self, path, method="GET", body=None, status=200):
+        got, kind, text = self.ask(path, method, body and json.dumps(body), JSON if body else None)
+        equal(got, status, f"status of {path} ({text[:300]!r})")
+        check(kind.startswith("application/json"), f"{path} is {kind}")
+        return json.loads(text)
+
+    def send(self, spans):
+        """spans: of one trace; (service, span)"""
+        groups = [{"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+                   "scopeSpans": [{"scope": {"name": "e2e"}, "spans": [span]}]} for service, span in spans]
+        got = self.ask("/v1/traces", "POST", json.dumps({"resourceSpans": groups}), JSON, self.http)
+        equal(got[0], 200, "status of the sender")
+
+
+def attribute(key, value):
+    return {"key": key, "value": {"intValue": str(value)} if isinstance(value, int) else {"stringValue": value}}
+
+
+def shop_trace(number, fail=False):
+    """frontend calls cart; (trace id, spans)"""
+    trace_id, root, child = f"{number:032x}", f"{number * 16 + 1:016x}", f"{number * 16 + 2:016x}"
+    begin = (NOW_S - 60) * 10**9 + number % 2000 * 10**7
+
+    def span(span_id, name, kind, from_ms, ms, **more):
+        return dict({"traceId": trace_id, "spanId": span_id, "name": name, "kind": kind,
+                     "startTimeUnixNano": str(begin + from_ms * 10**6),
+                     "endTimeUnixNano": str(begin + (from_ms + ms) * 10**6)}, **more)
+    return trace_id, [
+        ("frontend", span(root, "GET /cart", 2, 0, 40, attributes=[
+            attribute("http.request.header.x-request-id", f"order-{number % 3}"),
+            attribute("http.response.status_code", 500 if fail else 200)])),
+        ("cart", span(child, "GET /items", 2, 5, 20, parentSpanId=root,
+                      status={"code": 2, "message": "no such item"} if fail else {}))]
+
+
+def gateway(env):
+    if "asked" not in env.shared or not env.shared["asked"].alive():
+        g = env.shared["asked"] = Asked(env)
+        for number in range(1, 31):
+            g.send(shop_trace(number, number % 10 == 0)[1])
+        wait_for(lambda: len(g.json("/traces/search", "POST", {"limit": 100})["traces"]) == 30 or None,
+                 "all traces are found")
+    return env.shared["asked"]
+
+
+def ids(traces, key):
+    return [int(t[key], 16) for t in traces]
+
+
+def case_own_rest(env):
+    g = gateway(env)
+    trace_id = shop_trace(7)[0]
+    spans = [s for r in g.json(f"/traces/{trace_id}")["resourceSpans"] for sc in r["scopeSpans"] for s in sc["spans"]]
+    equal(sorted(s["name"] for s in spans), ["GET /cart", "GET /items"], "spans of a trace")
+    found = g.json("/traces/search", "POST", {"structure": {"parent": {"service": "frontend"},
+                                                            "child": {"service": "cart", "status": "error"},
+                                                            "relation": "child"}})
+    equal(ids(found["traces"], "trace_id"), [30, 20, 10], "traces whose cart failed, newest first")
+    pages, page = [], {"limit": 12}
+    while page:
+        answer = g.json("/traces/search", "POST", page)
+        pages += ids(answer["traces"], "trace_id")
+        page = {"limit": 12, "page": answer["next"]} if answer.get("next") else None
+    equal(pages, list(range(30, 0, -1)), "traces over all pages")
+    chain = g.json("/traces/chains/order-1")
+    equal(ids(chain["requests"], "trace_id"), list(range(1, 31, 3)), "requests of one correlation id, in order")
+    equal(g.json("/traces/services")["services"], ["cart", "frontend"], "services")
+    equal(g.ask(f"/traces/{trace_id}/archive", "PUT")[0], 204, "archiving")
+    equal(g.json("/traces/archive")["traces"], [trace_id], "the archive")
+    equal(g.ask(f"/traces/{trace_id}/archive", "DELETE")[0], 204, "letting go")
+    equal([p["name"] for p in g.json("/health/ready")["parts"] if p["name"] == "store"], ["store"], "store in health")
+
+
+def case_jaeger(env):
+    g = gateway(env)
+    window = f"start={(NOW_S - 3600) * 10**6}&end={(NOW_S + 60) * 10**6}"
+    for prefix in ("", "/jaeger"):
+        equal(g.json(prefix + "/api/services")["data"], ["cart", "frontend"], "services")
+        tags = urllib.parse.quote(json.dumps({"http.response.status_code": "500"}))
+        found = g.json(f"{prefix}/api/traces?service=frontend&{window}&limit=20&tags={tags}")
+        equal(ids(found["data"], "traceID"), [30, 20, 10], "traces found")
+        processes = {p["serviceName"] for p in found["data"][0]["processes"].values()}
+        equal(processes, {"frontend", "cart"}, "processes")
+        one = g.json(f"{prefix}/api/traces/{shop_trace(10)[0]}")["data"][0]
+        equal([s["references"][0]["refType"] for s in one["spans"] if s["references"]], ["CHILD_OF"], "references")
+        equal(g.json(f"{prefix}/api/traces/{'f' * 32}", status=404)["errors"][0]["code"], 404, "an unknown id")
+    equal(g.json("/api/dependencies?lookback=3600000")["data"],
+          [{"parent": "frontend", "child": "cart", "callCount": 30}], "dependencies")
+    iso = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW_S + d)) for d in (-3600, 60)]
+    rows = g.json(f"/api/v3/trace-summaries?query.serviceName=cart&query.startTimeMin={iso[0]}"
+                  f"&query.startTimeMax={iso[1]}&query.searchDepth=2")["summaries"]
+    equal([(r["rootServiceName"], r["spanCount"], r["errorSpanCount"]) for r in rows],
+          [("frontend", 2, 1), ("frontend", 2, 0)], "summaries")
+
+
+def case_tempo(env):
+    g = gateway(env)
+    window = f"start={NOW_S - 3600}&end={NOW_S + 60}"
+    query = urllib.parse.quote('{ resource.service.name = "frontend" } >> { status = error }')
+    for prefix in ("", "/tempo"):
+        equal(g.ask(prefix + "/api/echo")[2], b"echo", "echo")
+        found = g.json(f"{prefix}/api/search?q={query}&{window}&limit=20")["traces"]
+        equal(ids(found, "traceID"), [30, 20, 10], "traces found")
+        values = g.json(f"{prefix}/api/v2/search/tag/resource.service.name/values?{window}")["tagValues"]
+        equal([v["value"] for v in values], ["cart", "frontend"], "values of a tag")
+    trace_id = shop_trace(10)[0]
+    status, kind, body = g.ask(f"/api/traces/{trace_id}", headers={"Accept": "application/protobuf"})
+    equal((status, kind), (200, "application/protobuf"), "a trace for Grafana")
+    check(b"no such item" in body, "the trace holds its spans")
+    equal(len(g.json(f"/tempo/api/traces/{trace_id}")["batches"]), 2, "batches")
+    rate = urllib.parse.quote("{ } | count_over_time() by (resource.service.name)")
+    series = g.json(f"/api/metrics/query_range?q={rate}&{window}&step=60s")["series"]
+    equal(sorted(sum(float(s["value"]) for s in one["samples"]) for one in series), [30, 30], "spans counted")
+
+
+def case_documented(env):
+    """The document is served, and every path without names in it answers as HTTP."""
+    g = gateway(env)
+    doc = g.json("/openapi.json")
+    check(doc["openapi"].startswith("3.1"), "OpenAPI 3.1")
+    for path, methods in doc["paths"].items():
+        if "get" in methods and "{" not in path and path != "/traces/live":
+            status = g.ask(path)[0]
+            check(str(status) in methods["get"]["responses"], f"{path}: {status} is not documented")
+
+
+def case_live(env):
+    g = gateway(env)
+    with socket.create_connection(("127.0.0.1", g.port)) as s:
+        s.settimeout(30)
+        s.sendall(b"GET /traces/live?service=cart&errors=true HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        text = b""
+        while b": following" not in text:
+            text += s.recv(65536)
+        g.send(shop_trace(1001)[1])
+        g.send(shop_trace(1010, True)[1])
+        while b"event: span" not in text or not text.rstrip(b"\r\n").endswith(b"]}"):
+            text += s.recv(65536)
+    check(b"no such item" in text and f"{1010:032x}".encode() in text, "the failed call comes live")
+    check(b"frontend" not in text and f"{1001:032x}".encode() not in text, "nothing else comes")
+
+
+def case_live_slow_client(env):
+    """A follower that never reads is dropped and counted; sending goes on."""
+    g = Asked(env)
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.connect(("127.0.0.1", g.port))
+        s.sendall(b"GET /traces/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_for(lambda: b"following" in s.recv(4096, socket.MSG_PEEK) or None, "the stream begins")
+        text = "x" * 20000
+
+        def dropped():
+            trace_id, spans = shop_trace(int.from_bytes(os.urandom(7), "big"))
+            for _, span in spans:
+                span["attributes"] = [attribute("text", text)]
+            g.send(spans)
+            rows = metrics(g.port)["telltale_records_total"]
+            return rows.get((("outcome", "dropped_slow_client"), ("stage", "live"), ("unit", "span")), 0) or None
+        wait_for(dropped, "the slow follower is dropped", 60)
+    check_balance(g.port)
+
+
+def case_many_at_once(env):
+    """Searches on every worker: each is answered, and health in between."""
+    g = gateway(env)
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        asked = [pool.submit(g.ask, "/traces/search", "POST", "{}", JSON) for _ in range(200)]
+        for _ in range(20):
+            equal(g.ask("/health/live")[0], 200, "health meanwhile")
+        answers = [a.result()[0] for a in asked]
+    check(set(answers) <= {200, 503}, f"answers {set(answers)}")
+    check(answers.count(200) >= 100, f"{answers.count(200)} of 200 answered")
+    return f"{answers.count(200)} of 200 answered, the rest told to try again"
+
+
+def case_idle_connections(env):
+    """1,000 connections that say nothing keep nobody out for longer than they are waited for."""
+    g = gateway(env)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
+    idle = []
+    try:
+        for _ in range(1000):
+            s = socket.socket()
+            s.setblocking(False)
+            s.connect_ex(("127.0.0.1", g.port))
+            idle.append(s)
+        equal(g.ask("/health/live")[0], 200, "health meanwhile")
+    finally:
+        for s in idle:
+            s.close()
+    check(g.alive(), "it is still there")
+
+
+def case_bad_questions(env):
+    g = gateway(env)
+    deep = '{"a":' + "[" * 5000 + "]" * 5000 + "}"
+    bad = [("/traces/" + "a" * 33, "GET", None, 400), ("/traces/zz", "GET", None, 400),
+           ("/api/traces/%00", "GET", None, 400), ("/api/traces?service=a&limit=99999999999999999999", "GET", None, 400),
+           ("/api/traces?service=a&start=-1", "GET", None, 400), ("/api/search?q=%7B%7B%7B", "GET", None, 400),
+           ("/api/search?q=" + "%28" * 3000, "GET", None, 400),
+           ("/traces/services?limit=1%3BDROP%20TABLE%20block", "GET", None, 400),
+           ("/traces/search", "POST", "{", 400), ("/traces/search", "POST", deep, 400),
+           ("/traces/search", "POST", " " * 100000, 413), ("/traces/search", "DELETE", None, 405),
+           ("/nowhere", "GET", None, 404), ("/../etc/passwd", "GET", None, 404),
+           ("/" + "a" * 30000, "GET", None, 414)]
+    for path, method, body, want in bad:
+        status, _, text = g.ask(path, method, body, JSON if body else None)
+        equal(status, want, f"status of {method} {path[:60]} ({text[:200]!r})")
+    equal(g.ask("/traces/search", "POST", "{}", {"Content-Type": "text/plain"})[0], 415, "another type")
+    equal(g.ask("/traces/services", headers={"Host": "attacker.example"})[0], 403, "another host")
+    status, _, text = g.ask("/traces/search", "POST", '{"service":"\' OR 1=1 --"}', JSON)
+    equal((status, json.loads(text)["traces"]), (200, []), "SQL is text")
+    equal(len(g.json("/traces/search", "POST", {"limit": 100, "service": "frontend"})["traces"]) >= 30, True, "nothing is harmed")
