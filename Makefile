@@ -222,9 +222,9 @@ bench-block: $(B)/tests/bench_block ## what a block of the store costs; BENCH='5
 	$(Q)$(B)/tests/bench_block $(BENCH)
 
 bench-engine: $(B)/tests/bench_store ## what the embedded store costs and how soon it finds; BENCH='10000000': spans
-	$(Q)rm -rf $(B)/bench-store
-	$(Q)$(B)/tests/bench_store $(or $(BENCH),1000000) $(B)/bench-store
-	$(Q)rm -rf $(B)/bench-store
+	$(Q)rm -rf $(B)/bench-engine
+	$(Q)$(B)/tests/bench_store $(or $(BENCH),1000000) $(B)/bench-engine
+	$(Q)rm -rf $(B)/bench-engine
 
 demo: ## a small shop of real programs, traced (root)
 	$(Q)if [ "$$(id -u)" = 0 ]; then tests/deps.sh test; fi
@@ -238,4 +238,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-otlp bench-redact bench-store bench-vm demo clean help bench-block bench-engine
+.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-block bench-engine bench-otlp bench-redact bench-store bench-vm demo clean help

@@ -242,7 +242,7 @@ int main(int argc, char **argv)
 	struct bench b = { .spans = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000,
 			   .lock = PTHREAD_MUTEX_INITIALIZER,
 			   .come = PTHREAD_COND_INITIALIZER };
-	const struct store_cfg cfg = { .where = argc > 2 ? argv[2] : "build/bench-store" };
+	const struct store_cfg cfg = { .where = argc > 2 ? argv[2] : "build/bench-engine" };
 	uint64_t from, cpu, making;
 	char why[STORE_WHY_MAX];
 	struct store_stats s;

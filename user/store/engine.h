@@ -150,7 +150,8 @@ uint64_t part_bytes(const struct part *p);
 uint64_t part_end_ns(const struct part *p); /* of the last receipt */
 bool part_is_aside(const struct part *p);
 void part_set_aside(struct part *p, int err);
-void part_note_bad(struct part *p, uint64_t id, int err);
+/* False: there are too many to remember. */
+bool part_note_bad(struct part *p, uint64_t id, int err);
 bool part_is_bad(struct part *p, uint64_t id);
 
 /* ---- connections: engine_conn.c ------------------------------------------------------------- */

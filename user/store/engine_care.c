@@ -28,7 +28,7 @@ static void settle(struct engine *e, struct part *p)
 	do
 		err = part_compact(p, true);
 	while (err == 1 && !stopping(e));
-	if (err)
+	if (err && err != -EBADMSG && err != -EIO)
 		return; /* a full disk, say: later again */
 	part_checkpoint(p, true);
 	pthread_mutex_lock(&p->write_lock);

@@ -132,8 +132,8 @@ static int read_input(struct merge *m, struct view *v, const struct block_row *r
 		body_close(&b);
 	}
 	if (err == -EBADMSG || err == -EIO) {
-		part_note_bad(v->part, row->id, err);
-		return -EAGAIN; /* what came of it is in the builder already: begin again */
+		/* what came of it is in the builder already: begin again without it */
+		return part_note_bad(v->part, row->id, err) ? -EAGAIN : err;
 	}
 	return m->err ? m->err : err;
 }

@@ -2,6 +2,7 @@
 /* A partition: one SQLite file, made whole or not at all. */
 #include "store/engine.h"
 
+#include "core/clock.h"
 #include "core/log.h"
 
 #include <errno.h>
@@ -167,14 +168,17 @@ int part_open(struct engine *e, uint64_t seq, struct part **ret_part)
 {
 	struct part *p = part_new(e, seq);
 	struct conn *c = NULL;
+	struct stat st;
 	struct view v;
 	int err;
 
 	if (!p)
 		return -ENOMEM;
 	*ret_part = p;
-	if (access(p->path, F_OK) != 0)
+	if (stat(p->path, &st) != 0)
 		return -errno;
+	/* of a file that cannot be read it is the best there is: it must not seem ages old */
+	p->begin_ns = p->end_ns = (uint64_t)st.st_mtim.tv_sec * NS_PER_S;
 	err = conn_open(p->path, e->cfg.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE,
 			&c);
 	if (!err)
@@ -316,19 +320,20 @@ bool part_is_bad(struct part *p, uint64_t id)
 	return bad;
 }
 
-void part_note_bad(struct part *p, uint64_t id, int err)
+bool part_note_bad(struct part *p, uint64_t id, int err)
 {
-	bool known = part_is_bad(p, id);
+	bool known = part_is_bad(p, id), noted = false;
 
 	pthread_mutex_lock(&p->lock);
-	if (!known && p->bad_cnt < BAD_MAX)
+	if (!known && p->bad_cnt < BAD_MAX) {
 		p->bad[p->bad_cnt++] = id;
-	else
-		known = true;
+		noted = true;
+	}
 	pthread_mutex_unlock(&p->lock);
-	if (known)
-		return;
+	if (!noted)
+		return known;
 	__atomic_add_fetch(&p->engine->bad_blocks, 1, __ATOMIC_RELAXED);
 	log_error("store: %s: block %llu is corrupted (%s); it is skipped, the rest is served",
 		  p->path, (unsigned long long)id, strerror(-err));
+	return true;
 }
