@@ -59,7 +59,7 @@ static void check_filter(struct eval *e, const struct expr *filter, struct arena
 	for (uint32_t i = 0; i < SPANS; i++) {
 		bool is = eval_true(e, filter, i), may = cond_match(l.span, trace->spans[i]);
 
-		if (!e->failed && ((is && !may) || (l.exact && is != may)))
+		if (!e->err && ((is && !may) || (l.exact && is != may)))
 			abort();
 	}
 }

@@ -73,10 +73,10 @@ static uint8_t *mark(struct eval *e, const struct cond *c)
 	const struct trace *t = e->tree->trace;
 	uint8_t *set = arena_alloc(e->mem, t->span_cnt + 1);
 
-	for (uint32_t i = 0; set && i < t->span_cnt; i++)
+	e->err = set ? e->err : -ENOMEM;
+	for (uint32_t i = 0; i < t->span_cnt && eval_goes_on(e, i); i++)
 		set[i] = cond_match(c, t->spans[i]);
-	e->failed = e->failed || !set;
-	return set;
+	return e->err ? NULL : set;
 }
 
 /* The spans that where and calls mean; none: the trace is not meant. */
@@ -94,7 +94,7 @@ static struct groups match_conditions(struct eval *e, const struct search *q)
 			eval_related(e, op, callers, called, set);
 	}
 	if (!g.item || !set)
-		e->failed = true;
+		e->err = e->err ? e->err : -ENOMEM;
 	else
 		g.cnt = eval_group(e, set, g.item);
 	return g;
@@ -132,12 +132,12 @@ static bool fill_sets(struct hunt *h, const struct trace *t, const struct groups
 	return sets;
 }
 
-/* 1: it is meant, and ret filled; 0: it is not; -ENOMEM. */
+/* 1: it is meant, and ret filled; 0: it is not; -ENOMEM, -ETIMEDOUT. */
 static int look(struct hunt *h, const struct trace *t, struct search_trace *ret)
 {
 	const struct search *q = h->q;
 	struct spantree tree;
-	struct eval e = { .tree = &tree, .mem = h->scratch };
+	struct eval e = { .tree = &tree, .mem = h->scratch, .deadline_ns = q->deadline_ns };
 	struct groups g;
 
 	memset(ret, 0, sizeof(*ret));
@@ -149,10 +149,8 @@ static int look(struct hunt *h, const struct trace *t, struct search_trace *ret)
 	g = match_conditions(&e, q);
 	if (g.cnt && q->query)
 		g = eval_query(&e, q->query);
-	if (e.failed)
-		return -ENOMEM;
-	if (!g.cnt)
-		return 0;
+	if (e.err || !g.cnt)
+		return e.err;
 	ret->fields = h->fields;
 	ret->field_cnt = h->field_cnt;
 	return fill_sets(h, t, &g, ret) ? 1 : -ENOMEM;
@@ -164,17 +162,16 @@ static int show(void *ctx, const struct place *p, const struct trace *t)
 {
 	struct hunt *h = ctx;
 	struct search_trace found;
-	int meant;
+	int meant = t ? look(h, t, &found) : 0;
 
+	if (meant < 0)
+		return meant; /* the next page begins with it */
 	h->last = *p;
 	h->any_last = true;
-	if (!t)
+	h->end->traces += t != NULL;
+	h->end->spans += t ? t->span_cnt : 0;
+	if (!meant)
 		return 0;
-	h->end->traces++;
-	h->end->spans += t->span_cnt;
-	meant = look(h, t, &found);
-	if (meant <= 0)
-		return meant;
 	h->visited++;
 	h->ended = !h->visit(h->ctx, &found) || h->visited == h->limit;
 	return h->ended;

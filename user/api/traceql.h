@@ -4,7 +4,8 @@
  *
  * Accepted is what Grafana's grammar accepts. A query is refused as not TraceQL, as TraceQL that
  * means nothing (types that cannot be compared, a bad regular expression), or as TraceQL that is
- * not evaluated here: compare(), and variables ($x), which a dashboard is to fill in.
+ * not evaluated here: compare(), and variables ($x), which a dashboard is to fill in. As in Tempo,
+ * && and || bind alike, and so do all comparisons; hints in with() are read and change nothing.
  *
  * Queries are foreign: at most TRACEQL_TEXT_MAX bytes, 2048 words, nested 64 deep.
  */

@@ -256,12 +256,13 @@ const struct cond *cond_cheaper(const struct cond *a, const struct cond *b);
 
 /* ---- evaluating ----------------------------------------------------------------------------- */
 
-/* One trace in hand; zeroed but for the first two. */
+/* One trace in hand; zeroed but for the first three. */
 struct eval {
 	const struct spantree *tree;
-	struct arena *mem;  /* scratch: forgotten with the trace */
-	bool failed;	    /* no memory: what was said is wrong */
-	uint32_t *children; /* of each span, once somebody asked */
+	struct arena *mem;    /* scratch: forgotten with the trace */
+	uint64_t deadline_ns; /* monotonic; 0: none */
+	int err;	      /* -ENOMEM, -ETIMEDOUT: what was said is wrong */
+	uint32_t *children;   /* of each span, once somebody asked */
 	uint32_t *left, *right;
 	bool timed; /* duration_ns is known */
 	int64_t duration_ns;
@@ -285,6 +286,9 @@ struct groups {
 	struct group *item;
 	uint32_t cnt;
 };
+
+/* To be called for each span by what may take long; false past the deadline. */
+bool eval_goes_on(struct eval *e, uint32_t span);
 
 #define GROUPS_MAX 1024u /* by() puts what is past it nowhere */
 

@@ -2,6 +2,9 @@
 /* A TraceQL expression's value on one span of a trace. */
 #include "api/traceql_ast.h"
 
+#include "core/clock.h"
+
+#include <errno.h>
 #include <math.h>
 
 static const struct value nothing = { .type = VALUE_EMPTY };
@@ -21,6 +24,13 @@ static const struct span *span_at(const struct eval *e, uint32_t i)
 	return e->tree->trace->spans[i];
 }
 
+bool eval_goes_on(struct eval *e, uint32_t span)
+{
+	if (span % 64 == 0 && e->deadline_ns && clock_mono_ns() > e->deadline_ns)
+		e->err = -ETIMEDOUT;
+	return !e->err;
+}
+
 /* ---- fields --------------------------------------------------------------------------------- */
 
 static struct value hex_value(struct eval *e, const uint8_t *id, size_t size)
@@ -28,7 +38,7 @@ static struct value hex_value(struct eval *e, const uint8_t *id, size_t size)
 	char *hex = arena_alloc(e->mem, 2 * size + 1);
 
 	if (!hex) {
-		e->failed = true;
+		e->err = -ENOMEM;
 		return nothing;
 	}
 	for (size_t i = 0; i < size; i++) {
@@ -48,7 +58,7 @@ static bool count_children(struct eval *e)
 	for (uint32_t i = 0; e->children && i < t->trace->span_cnt; i++)
 		if (t->parent[i] != SPANTREE_NONE)
 			e->children[t->parent[i]]++;
-	e->failed = e->failed || !e->children;
+	e->err = e->children ? e->err : -ENOMEM;
 	return e->children;
 }
 
@@ -65,7 +75,7 @@ static bool number_sets(struct eval *e)
 	e->right = arena_alloc(e->mem, cnt * sizeof(uint32_t) + 1);
 	e->left = arena_alloc(e->mem, cnt * sizeof(uint32_t) + 1);
 	if (!below || !at || !e->right || !e->left) {
-		e->failed = true;
+		e->err = -ENOMEM;
 		return false;
 	}
 	for (uint32_t n = cnt; n-- > 0;) {

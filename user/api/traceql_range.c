@@ -39,9 +39,8 @@ static bool count_span(void *ctx, const struct span *s)
 		if (!r->lowered.exact && !eval_true(&e, at->set->filter, 0))
 			return true;
 	figures_add(&r->f, &e, 0);
-	if (e.failed)
-		r->err = -ENOMEM;
-	return !e.failed;
+	r->err = e.err;
+	return !e.err;
 }
 
 static void add_fields(const struct expr *e, struct field *fields, size_t *cnt)
@@ -91,7 +90,7 @@ static int count_trace(void *ctx, const struct place *p, const struct trace *t)
 {
 	struct run *r = ctx;
 	struct spantree tree;
-	struct eval e = { .tree = &tree, .mem = r->scratch };
+	struct eval e = { .tree = &tree, .mem = r->scratch, .deadline_ns = r->scan.deadline_ns };
 	struct groups g;
 
 	r->last = *p;
@@ -104,7 +103,7 @@ static int count_trace(void *ctx, const struct place *p, const struct trace *t)
 	for (uint32_t i = 0; i < g.cnt; i++)
 		for (uint32_t k = 0; k < g.item[i].cnt; k++)
 			figures_add(&r->f, &e, g.item[i].span[k]);
-	return e.failed ? -ENOMEM : 0;
+	return e.err;
 }
 
 static int count_traces(struct run *r)

@@ -5,6 +5,7 @@
  */
 #include "api/traceql_ast.h"
 
+#include <errno.h>
 #include <math.h>
 
 static struct groups run_pipeline(struct eval *e, const struct stage *first, const uint8_t *in);
@@ -13,7 +14,7 @@ static void *eval_alloc(struct eval *e, size_t size)
 {
 	void *p = arena_alloc(e->mem, size + 1); /* never of nothing */
 
-	e->failed = e->failed || !p;
+	e->err = p ? e->err : -ENOMEM;
 	return p;
 }
 
@@ -135,7 +136,7 @@ void eval_related(struct eval *e, enum op op, const uint8_t *l, const uint8_t *r
 
 static void eval_filter(struct eval *e, const struct expr *x, const uint8_t *in, uint8_t *out)
 {
-	for (uint32_t i = 0; i < span_cnt(e); i++)
+	for (uint32_t i = 0; i < span_cnt(e) && eval_goes_on(e, i); i++)
 		out[i] = in[i] && eval_true(e, x, i);
 }
 
@@ -328,7 +329,7 @@ static struct group *find_group(struct eval *e, struct groups *all, uint32_t fir
 			  arena_printf(e->mem, "by(" STR_FMT ")", STR_ARG(s->list.text[k])),
 			  key[k]);
 	if (!g->span || g->attrs.dropped) {
-		e->failed = true;
+		e->err = -ENOMEM;
 		return NULL;
 	}
 	all->cnt++;
@@ -343,7 +344,7 @@ static struct groups split(struct eval *e, const struct stage *s, const struct g
 		const struct group *from = &in->item[i];
 		uint32_t first = out.cnt;
 
-		for (uint32_t k = 0; k < from->cnt; k++) {
+		for (uint32_t k = 0; k < from->cnt && eval_goes_on(e, k); k++) {
 			struct group *g = find_group(e, &out, first, from, s, from->span[k]);
 
 			if (g)
@@ -372,7 +373,7 @@ static void filter_groups(struct eval *e, const struct stage *s, struct groups *
 {
 	uint32_t kept = 0;
 
-	for (uint32_t i = 0; i < all->cnt && !e->failed; i++) {
+	for (uint32_t i = 0; i < all->cnt && !e->err; i++) {
 		struct group g = all->item[i];
 		bool keep;
 
@@ -396,7 +397,7 @@ static struct groups run_pipeline(struct eval *e, const struct stage *first, con
 
 	if (all.item && eval_group(e, in, all.item))
 		all.cnt = 1;
-	for (const struct stage *s = first; s && all.cnt && !e->failed; s = s->next) {
+	for (const struct stage *s = first; s && all.cnt && !e->err; s = s->next) {
 		if (s->kind == STAGE_METRIC)
 			break;
 		if (s->kind == STAGE_SPANSET || s->kind == STAGE_SCALAR)
@@ -406,7 +407,7 @@ static struct groups run_pipeline(struct eval *e, const struct stage *first, con
 		else if (s->kind == STAGE_COALESCE)
 			all = merge(e, &all);
 	}
-	if (e->failed)
+	if (e->err)
 		all.cnt = 0;
 	return all;
 }

@@ -226,6 +226,28 @@ static void errors_and_ends_are_passed_on(void **state)
 	assert_int_equal(run(&s), -EIO);
 }
 
+static void a_slow_pattern_meets_the_deadline(void **state)
+{
+	const char *text = "{ name = \"y\" } | { parent.a =~ \"(x+)+[yz]\" }";
+	struct traceql_error why;
+	struct traceql *q;
+	struct search s = { .limit = 10 };
+	char xs[2000];
+
+	memset(xs, 'x', sizeof(xs));
+	for (uint32_t i = 1; i <= 4000; i++) {
+		struct span *sp = put(1, (uint8_t)i, (uint8_t)(i - 1), "a", "y", 100 + i, 10);
+
+		attrs_add_str(&sp->attrs, memory.mem, "a", (struct str){ xs, sizeof(xs) });
+	}
+	assert_int_equal(traceql_parse(str_of(text), &q, &why), 0);
+	s.query = q;
+	s.deadline_ns = clock_mono_ns() + 50 * NS_PER_MS;
+	assert_int_equal(run(&s), -ETIMEDOUT);
+	assert_int_equal(came_cnt, 0);
+	traceql_free(q);
+}
+
 /* ---- pages, against what sorting everything gives -------------------------------------------- */
 
 static uint64_t seed;
@@ -362,10 +384,15 @@ static void few_spans_are_read_for_a_page(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_trace_is_summed_up),	     TEST(calls_are_found_by_structure),
-		TEST(time_and_duration_bound),	     TEST(a_query_and_a_condition_both_hold),
-		TEST(what_cannot_be_is_refused),     TEST(errors_and_ends_are_passed_on),
-		TEST(pages_are_whole_and_in_order),  TEST(new_traces_do_not_move_the_next_page),
+		TEST(a_trace_is_summed_up),
+		TEST(calls_are_found_by_structure),
+		TEST(time_and_duration_bound),
+		TEST(a_query_and_a_condition_both_hold),
+		TEST(what_cannot_be_is_refused),
+		TEST(errors_and_ends_are_passed_on),
+		TEST(a_slow_pattern_meets_the_deadline),
+		TEST(pages_are_whole_and_in_order),
+		TEST(new_traces_do_not_move_the_next_page),
 		TEST(few_spans_are_read_for_a_page),
 	};
 
