@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "api/ask.h"
+#include "api/traceql_ast.h"
 
 #define VALUES_DEFAULT 1000
 #define VALUES_MAX     10000
@@ -331,9 +332,22 @@ static int write_sorted(struct values *v)
 	return 0;
 }
 
+/* What q asks of one span. A query that does not parse narrows nothing: whoever writes it is not
+ * done yet. NULL: nothing. */
+static const struct cond *asked_spans(struct call *c, struct traceql **ret_query)
+{
+	struct str text = arg_text(c, "q");
+	struct traceql_error fault;
+
+	if (!text.len || traceql_parse(text, ret_query, &fault))
+		return NULL;
+	return lower_query(c->mem, *ret_query).span;
+}
+
 static int find_values(struct call *c, const struct meant *m, struct values *v)
 {
-	const struct cond *where = NULL;
+	struct asked a = { .mem = c->mem };
+	struct traceql *query = NULL;
 	struct time_range r;
 	int err;
 
@@ -341,18 +355,18 @@ static int find_values(struct call *c, const struct meant *m, struct values *v)
 		return -ECANCELED;
 	v->size = arg_number(c, "limit", VALUES_DEFAULT);
 	v->row = arena_alloc_raw(c->mem, v->size * sizeof(*v->row));
-	if (!v->row)
-		return -ENOMEM;
+	a.where = asked_spans(c, &query);
 	if (m->of_root) {
+		const struct field parent = { .kind = FIELD_PARENT_ID };
 		const struct cond *child =
-			cond_cmp(c->mem, (struct field){ .kind = FIELD_PARENT_ID }, CMP_EXISTS,
-				 (struct value){ 0 });
+			cond_cmp(c->mem, parent, CMP_EXISTS, (struct value){ 0 });
 
-		where = child ? cond_not(c->mem, child) : NULL;
-		if (!where)
-			return -ENOMEM;
+		asked_and(&a, child ? cond_not(c->mem, child) : NULL);
 	}
-	err = store_values(c->cfg->store, &m->field, where, r, (uint32_t)v->size, visit_value, v);
+	err = !v->row || a.failed ? -ENOMEM
+				  : store_values(c->cfg->store, &m->field, a.where, r,
+						 (uint32_t)v->size, visit_value, v);
+	traceql_free(query);
 	return err ? err : write_sorted(v);
 }
 

@@ -205,6 +205,12 @@ static void tags_and_values_come_by_scope(void **state)
 	shop_expect("/api/v2/search/tag/rootName/values", NULL,
 		    "{\"tagValues\":[{\"type\":\"string\",\"value\":\"GET /cart\"},"
 		    "{\"type\":\"string\",\"value\":\"POST /items\"}],\"metrics\":{}}");
+	shop_expect("/api/v2/search/tag/name/values?q=%7Bstatus%3Derror%7D", NULL,
+		    "{\"tagValues\":[{\"type\":\"string\",\"value\":\"GET /items\"}],"
+		    "\"metrics\":{}}");
+	shop_expect("/api/search/tag/name/values?q=%7Bkind%3Dserver%26%26", NULL,
+		    "{\"tagValues\":[\"GET\",\"GET /cart\",\"GET /items\",\"POST /items\","
+		    "\"job\"],\"metrics\":{}}");
 	shop_expect("/api/v2/search/tag/duration/values", NULL,
 		    "{\"tagValues\":[],\"metrics\":{}}");
 	shop_expect("/api/search/tag/no%2Fsuch/values", NULL, "{\"tagValues\":[],\"metrics\":{}}");
