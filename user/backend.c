@@ -150,7 +150,9 @@ static struct receive_cfg receive_cfg_of(struct backend *b, const char *http, co
 				     .free = free_producer,
 				     .ctx = b,
 				     .body_max = (size_t)b->config->receive_max_body,
-				     .bytes_per_s = b->config->receive_max_rate };
+				     .bytes_per_s = b->config->receive_max_rate,
+				     .requests_per_s = b->config->receive_max_requests,
+				     .connections_max = b->config->receive_connections };
 }
 
 /* A port that nobody asked for and somebody has is left to them: a collector, most likely. */

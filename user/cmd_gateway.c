@@ -32,6 +32,7 @@ int command_gateway(const struct config *c)
 	struct backend *b = NULL;
 	struct sourcing *sources = NULL;
 	struct serve *s = NULL;
+	char store[256];
 	sigset_t signals;
 	int err;
 
@@ -49,8 +50,8 @@ int command_gateway(const struct config *c)
 	if (!err)
 		err = serve_new(c->listen, b, sources, false, &s);
 	if (!err) {
-		log_info("traces in %s, served on http://%s", c->store ? c->store : "no store",
-			 c->listen);
+		config_show_urls(str_of(c->store ? c->store : "no store"), store, sizeof(store));
+		log_info("traces in %s, served on http://%s", store, c->listen);
 		notify_manager("READY=1");
 		loop(b, s, &signals);
 		notify_manager("STOPPING=1");

@@ -13,6 +13,8 @@
 #include "serve.h"
 #include "setup.h"
 
+#define SHOWN_MAX 256 /* bytes of an address in the log */
+
 struct run {
 	const struct config *config;
 	struct backend *backend;
@@ -69,12 +71,15 @@ static int open_pipe(struct run *r)
 static void tell_ready(struct run *r, const struct agent *agent)
 {
 	const struct config *c = r->config;
+	char store[SHOWN_MAX], to[SHOWN_MAX] = "";
 
 	serve_attached(r->serve, agent);
+	config_show_urls(str_of(c->store ? c->store : "no store"), store, sizeof(store));
+	if (c->otlp_urls.cnt)
+		config_show_urls(str_of(c->otlp_urls.v[0]), to, sizeof(to));
 	log_info("capturing by %s; traces in %s, served on http://%s%s%s",
-		 capture_names[probe_capture(agent_probe(agent))], c->store ? c->store : "no store",
-		 c->listen, c->otlp_urls.cnt ? ", exported to " : "",
-		 c->otlp_urls.cnt ? c->otlp_urls.v[0] : "");
+		 capture_names[probe_capture(agent_probe(agent))], store, c->listen,
+		 to[0] ? ", exported to " : "", to);
 	notify_manager("READY=1");
 }
 

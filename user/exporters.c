@@ -82,7 +82,8 @@ static int add(struct exporters *e, const struct config *c, struct exporter_cfg 
 	char why[EXPORTER_WHY_MAX];
 	int err;
 
-	cfg.delay_ms = (uint32_t)(c->export_delay_ns / NS_PER_MS);
+	cfg.delay_ms = (uint32_t)MAX(c->export_delay_ns / NS_PER_MS, 1);
+	cfg.give_up_ms = (uint32_t)(c->export_give_up_ns / NS_PER_MS);
 	cfg.batch_spans = c->export_batch;
 	cfg.queue_spans = c->export_spans;
 	cfg.queue_bytes = (size_t)c->queue_size;
@@ -109,6 +110,7 @@ static int add_otlp(struct exporters *e, const struct config *c)
 		.key_file = c->otlp_client_key,
 		.timeout_ms = (uint32_t)(c->otlp_timeout_ns / NS_PER_MS),
 		.spool_dir = c->export_spool,
+		.spool_bytes = c->export_spool_bytes,
 	};
 
 	return c->otlp_urls.cnt ? add(e, c, cfg) : 0;
@@ -130,7 +132,8 @@ static int add_others(struct exporters *e, const struct config *c)
 	const struct exporter_cfg kafka = { .kind = "kafka",
 					    .endpoints = c->kafka_brokers.v,
 					    .endpoint_cnt = c->kafka_brokers.cnt,
-					    .topic = c->kafka_topic };
+					    .topic = c->kafka_topic,
+					    .kafka_settings = c->kafka_settings };
 	int err = c->export_file ? add(e, c, file) : 0;
 
 	if (!err && c->zipkin_endpoint)
@@ -179,6 +182,7 @@ int exporters_check_loop(const struct config *c, const char *http, uint16_t http
 	struct own_address own[2];
 	char host[2][64];
 	size_t cnt = 0;
+	char shown[256];
 
 	if (http) {
 		host_of(http, host[cnt]);
@@ -195,11 +199,11 @@ int exporters_check_loop(const struct config *c, const char *http, uint16_t http
 
 		if (!url || exporter_is_own(url, own, cnt) != 1)
 			continue;
+		config_show_urls(str_of(url), shown, sizeof(shown));
 		fprintf(stderr,
 			"telltale: %s is our own receiver: spans would go round for ever; name "
-			"another "
-			"endpoint, or --otlp-http off and --otlp-grpc off\n",
-			url);
+			"another endpoint, or --otlp-http off and --otlp-grpc off\n",
+			shown);
 		return -ELOOP;
 	}
 	return 0;
@@ -231,6 +235,9 @@ void exporters_free(struct exporters *e)
 
 	if (!e)
 		return;
+	/* all at once: one that hangs leaves the others their time */
+	for (size_t i = 0; i < e->cnt; i++)
+		exporter_stop(e->v[i], END_MS);
 	for (size_t i = 0; i < e->cnt; i++) {
 		uint64_t now_ns = clock_mono_ns();
 

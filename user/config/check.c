@@ -111,23 +111,11 @@ static bool host_char(char c)
 	return isalnum((unsigned char)c) || strchr("-._~%", c);
 }
 
-/* http or https, a host, perhaps a port and a path (RFC 3986, 3.2). */
-bool check_url(struct str s)
+/* Perhaps a user, a host, perhaps a port (RFC 3986, 3.2). */
+static bool check_authority(struct str host)
 {
-	struct str rest, host;
 	size_t end = 0;
 
-	if (!printable(s) || str_find(s, ' ') >= 0 || str_find(s, '#') >= 0)
-		return false;
-	if (s.len > 7 && strncasecmp(s.p, "http://", 7) == 0)
-		rest = str_from(s, 7);
-	else if (s.len > 8 && strncasecmp(s.p, "https://", 8) == 0)
-		rest = str_from(s, 8);
-	else
-		return false;
-	while (end < rest.len && rest.p[end] != '/' && rest.p[end] != '?')
-		end++;
-	host = (struct str){ rest.p, end };
 	for (size_t i = host.len; i-- > 0;) {
 		if (host.p[i] == '@') {
 			host = str_from(host, i + 1);
@@ -142,13 +130,37 @@ bool check_url(struct str s)
 		host = str_from(host, (size_t)close + 1);
 		return host.len == 0 || (host.p[0] == ':' && check_port(str_from(host, 1)));
 	}
-	end = 0;
 	while (end < host.len && host_char(host.p[end]))
 		end++;
 	if (!end || end > HOST_MAX)
 		return false;
 	host = str_from(host, end);
 	return host.len == 0 || (host.p[0] == ':' && check_port(str_from(host, 1)));
+}
+
+/* http or https, and perhaps a path. */
+bool check_url(struct str s)
+{
+	struct str rest;
+	size_t end = 0;
+
+	if (!printable(s) || str_find(s, ' ') >= 0 || str_find(s, '#') >= 0)
+		return false;
+	if (s.len > 7 && strncasecmp(s.p, "http://", 7) == 0)
+		rest = str_from(s, 7);
+	else if (s.len > 8 && strncasecmp(s.p, "https://", 8) == 0)
+		rest = str_from(s, 8);
+	else
+		return false;
+	while (end < rest.len && rest.p[end] != '/' && rest.p[end] != '?')
+		end++;
+	return check_authority((struct str){ rest.p, end });
+}
+
+/* A URL; or HOST:PORT, which is enough for gRPC. */
+bool check_endpoint(struct str s)
+{
+	return check_url(s) || (str_find(s, ':') > 0 && str_find(s, '@') < 0 && check_authority(s));
 }
 
 /* k=v,k2=v2; keys are tokens of RFC 9110, 5.6.2; values are percent-encoded (W3C baggage). */

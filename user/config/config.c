@@ -347,7 +347,19 @@ static const char *whole_url(const struct config *c, const char *endpoint)
 	return arena_printf(mem, STR_FMT "/v1/traces", STR_ARG(base)).p;
 }
 
-static int finish_urls(struct config *c)
+/* HOST:PORT says enough for gRPC alone. */
+static int refuse_bare(struct config *c, const char *endpoint, char why[CONFIG_WHY_MAX])
+{
+	const char *origin = config_origin(c, "otlp-endpoint");
+
+	if (rank_of(c, "otlp-endpoint") == RANK_OTEL)
+		return config_warn(c, "%s: expected a URL such as http://%.200s; ignored", origin,
+				   endpoint);
+	return fail(why, "%s: expected a URL such as http://%.200s, or --otlp-protocol grpc",
+		    origin, endpoint);
+}
+
+static int finish_urls(struct config *c, char why[CONFIG_WHY_MAX])
 {
 	struct config_list *urls = &c->otlp_urls;
 
@@ -357,6 +369,8 @@ static int finish_urls(struct config *c)
 	if (c->private->otlp_unwanted && rank_of(c, "otlp-endpoint") == RANK_OTEL)
 		return 0;
 	for (uint32_t i = 0; i < c->otlp_endpoint.cnt; i++) {
+		if (c->otlp_protocol != CONFIG_GRPC && !strstr(c->otlp_endpoint.v[i], "://"))
+			return refuse_bare(c, c->otlp_endpoint.v[i], why);
 		urls->v[i] = whole_url(c, c->otlp_endpoint.v[i]);
 		if (!urls->v[i])
 			return -ENOMEM;
@@ -392,7 +406,12 @@ static int finish(struct config *c, char why[CONFIG_WHY_MAX])
 	if (!c->otlp_client_key != !c->otlp_client_certificate)
 		return fail(why, "otlp-client-key and otlp-client-certificate: expected both or "
 				 "neither");
-	return finish_urls(c);
+	if (c->private->zipkin_unwanted && rank_of(c, "zipkin-endpoint") == RANK_OTEL)
+		c->zipkin_endpoint = NULL;
+	/* what waits on disk is there for outages that are long */
+	if (c->export_spool && rank_of(c, "export-give-up") == RANK_DEFAULT)
+		c->export_give_up_ns = 0;
+	return finish_urls(c, why);
 }
 
 static struct config *config_alloc(void)

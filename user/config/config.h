@@ -19,6 +19,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "core/str.h"
+
 enum command {
 	COMMAND_NONE, /* no command was named: show the general help and fail */
 	COMMAND_RUN,
@@ -111,7 +113,9 @@ struct config {
 	uint32_t export_batch; /* spans */
 	uint32_t export_spans; /* spans that may wait; 0: only bytes are limited */
 	uint64_t export_delay_ns;
-	const char *export_spool; /* a directory; NULL: the queue is in memory */
+	uint64_t export_give_up_ns; /* 0: with a spool never, else the exporter's default */
+	const char *export_spool;   /* a directory; NULL: the queue is in memory */
+	uint64_t export_spool_bytes;
 	const char *export_file;
 	uint64_t export_file_size;
 	uint64_t export_file_age_ns; /* 0: no limit */
@@ -121,6 +125,7 @@ struct config {
 	uint64_t zipkin_timeout_ns;
 	struct config_list kafka_brokers;
 	const char *kafka_topic;
+	const char *kafka_settings; /* k=v,k2=v2, of librdkafka */
 
 	/* run, gateway: what is kept */
 	const char *store; /* a directory, clickhouse+http://..., NULL: nothing is kept */
@@ -134,8 +139,10 @@ struct config {
 	const char *otlp_http; /* ADDR:PORT; NULL: do not receive */
 	const char *otlp_grpc;
 	uint64_t receive_max_body;
-	uint64_t receive_max_rate; /* bytes a second; 0: no limit */
-	int sampling;		   /* enum config_sampling */
+	uint64_t receive_max_rate;     /* bytes a second; 0: no limit */
+	uint64_t receive_max_requests; /* a second; 0: no limit */
+	uint32_t receive_connections;  /* of each receiver */
+	int sampling;		       /* enum config_sampling */
 	bool sampling_parent;
 	double sampling_ratio;
 	uint32_t max_traces_per_second;
@@ -188,6 +195,8 @@ void config_help(FILE *out, enum command command);
 void config_markdown(FILE *out);
 /* Every option's value and origin, one a line; secrets are masked. */
 void config_print(const struct config *c, FILE *out);
+/* Endpoints as logs may show them: no user, password or query in their URLs. Cut at size. */
+void config_show_urls(struct str text, char *out, size_t size);
 /* "run", "trace", ...; "telltale" for COMMAND_NONE. */
 const char *config_command_name(enum command command);
 

@@ -152,11 +152,10 @@ struct standard {
 };
 
 /* Sets every option that the variable's value stands for; an unknown value warns. */
-static int otel_words(struct config *c, char *const *env, const char *name,
-		      const struct standard *rows, size_t cnt, char why[CONFIG_WHY_MAX])
+static int otel_word(struct config *c, struct str value, const char *name,
+		     const struct standard *rows, size_t cnt, char why[CONFIG_WHY_MAX])
 {
 	struct source src = { RANK_OTEL, name };
-	struct str value = str_trim(env_get(env, name));
 	bool known = !value.len;
 	int err = 0;
 
@@ -169,7 +168,8 @@ static int otel_words(struct config *c, char *const *env, const char *name,
 					 str_of(rows[i].text), why);
 	}
 	if (!known)
-		err = config_warn(c, "%s: \"%.64s\" is not known; ignored", name, value.p);
+		err = config_warn(c, "%s: \"%.*s\" is not known; ignored", name,
+				  (int)MIN(value.len, (size_t)64), value.p);
 	return err;
 }
 
@@ -188,7 +188,18 @@ static int otel_samplers(struct config *c, char *const *env, char why[CONFIG_WHY
 		{ "parentbased_traceidratio", "sampling", "ratio" },
 	};
 
-	return otel_words(c, env, "OTEL_TRACES_SAMPLER", rows, ARRAY_LEN(rows), why);
+	return otel_word(c, str_trim(env_get(env, "OTEL_TRACES_SAMPLER")), "OTEL_TRACES_SAMPLER",
+			 rows, ARRAY_LEN(rows), why);
+}
+
+/* Takes one of "otlp,console". */
+static struct str item_next(struct str *left)
+{
+	ptrdiff_t comma = str_find(*left, ',');
+	struct str one = comma < 0 ? *left : (struct str){ left->p, (size_t)comma };
+
+	*left = comma < 0 ? str_from(*left, left->len) : str_from(*left, (size_t)comma + 1);
+	return str_trim(one);
 }
 
 static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])
@@ -200,10 +211,19 @@ static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WH
 		{ "none", NULL, NULL },
 	};
 
-	struct str value = str_trim(env_get(env, "OTEL_TRACES_EXPORTER"));
+	struct str left = env_get(env, "OTEL_TRACES_EXPORTER"), one;
+	bool named = left.len, otlp = false, zipkin = false;
+	int err = 0;
 
-	c->private->otlp_unwanted = value.len && !str_eq_nocase(value, STR("otlp"));
-	return otel_words(c, env, "OTEL_TRACES_EXPORTER", rows, ARRAY_LEN(rows), why);
+	while (left.len && !err) {
+		one = item_next(&left);
+		otlp |= str_eq_nocase(one, STR("otlp"));
+		zipkin |= str_eq_nocase(one, STR("zipkin"));
+		err = otel_word(c, one, "OTEL_TRACES_EXPORTER", rows, ARRAY_LEN(rows), why);
+	}
+	c->private->otlp_unwanted = named && !otlp;
+	c->private->zipkin_unwanted = named && !zipkin;
+	return err;
 }
 
 int config_read_otel(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #define NAME_COLUMN 38 /* width of the flags before the explanation */
+#define SHOWN_MAX   4096
 
 static bool is_shown(const struct option *o, enum command command)
 {
@@ -123,6 +124,44 @@ void config_markdown(FILE *out)
 		print_row(out, &config_table[i]);
 }
 
+/* One item of a list. Past the last @, whatever stands before it: passwords hold odd characters. */
+static struct str show_url(struct str url, char *out, size_t size)
+{
+	const char *scheme = memmem(url.p, url.len, "://", 3);
+	struct str rest = scheme ? str_from(url, (size_t)(scheme + 3 - url.p)) : url;
+	const char *at = memrchr(rest.p, '@', rest.len);
+	ptrdiff_t query;
+	int head;
+
+	if (at && !scheme && !memchr(url.p, ':', (size_t)(at - url.p)))
+		at = NULL; /* a path */
+	head = scheme ? (int)(scheme + 3 - url.p) : 0;
+	if (at)
+		rest = str_from(rest, (size_t)(at - rest.p));
+	query = scheme ? str_find(rest, '?') : -1;
+	if (query >= 0)
+		rest.len = (size_t)query;
+	snprintf(out, size, "%.*s%s" STR_FMT "%s", head, url.p, at ? "***" : "", STR_ARG(rest),
+		 query >= 0 ? "?***" : "");
+	return str_of(out);
+}
+
+void config_show_urls(struct str text, char *out, size_t size)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	while (text.len && len + 1 < size) {
+		ptrdiff_t comma = str_find(text, ',');
+		struct str one = comma < 0 ? text : (struct str){ text.p, (size_t)comma };
+
+		len += show_url(one, out + len, size - len).len;
+		text = comma < 0 ? str_from(text, text.len) : str_from(text, (size_t)comma + 1);
+		if (comma >= 0 && len + 1 < size)
+			len += (size_t)snprintf(out + len, size - len, ",");
+	}
+}
+
 void config_print(const struct config *c, FILE *out)
 {
 	struct arena *mem = arena_new(CONFIG_MEMORY);
@@ -131,6 +170,7 @@ void config_print(const struct config *c, FILE *out)
 		return;
 	for (size_t i = 0; i < config_table_cnt; i++) {
 		const struct option *o = &config_table[i];
+		char shown[SHOWN_MAX];
 		struct str text;
 
 		if (o->flags & OPTION_FLAG_ONLY)
@@ -138,6 +178,10 @@ void config_print(const struct config *c, FILE *out)
 		text = option_text(c, o, mem);
 		if (o->flags & OPTION_SECRET && text.len)
 			text = STR("(hidden)");
+		if (o->flags & OPTION_URLS && text.len) {
+			config_show_urls(text, shown, sizeof(shown));
+			text = str_of(shown);
+		}
 		fprintf(out, "%-24s " STR_FMT "%s  (%s)\n", o->name, STR_ARG(text),
 			text.len ? "" : "-", c->private->origin[i]);
 	}

@@ -31,6 +31,7 @@ enum option_flags {
 	OPTION_OTEL_MS = 1 << 3, /* its OTEL_* variable is a plain number of milliseconds */
 	OPTION_RARE = 1 << 4,	 /* not in --help, which stays a page; in the reference */
 	OPTION_WHOLE = 1 << 5,	 /* a list whose items may hold commas: one a flag */
+	OPTION_URLS = 1 << 6,	 /* may hold user:password@, which is not shown */
 };
 
 struct option {
@@ -65,8 +66,8 @@ struct config_private {
 	const char *origin[OPTIONS_MAX];
 	uint8_t rank[OPTIONS_MAX];
 	bool endpoint_whole; /* otlp_endpoint needs no path added */
-	bool otlp_unwanted;  /* OTEL_TRACES_EXPORTER names another: standard endpoints do not count
-			      */
+	/* OTEL_TRACES_EXPORTER names others: the standard endpoint does not count */
+	bool otlp_unwanted, zipkin_unwanted;
 };
 
 struct command_info {
@@ -123,6 +124,7 @@ int config_read_file(struct config *c, const char *path, char why[CONFIG_WHY_MAX
 /* check.c */
 bool check_address(struct str s);
 bool check_url(struct str s);
+bool check_endpoint(struct str s);
 bool check_headers(struct str s);
 bool check_ring_size(struct str s);
 bool check_name(struct str s);

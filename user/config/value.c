@@ -169,9 +169,15 @@ static int refuse(const struct option *o, const struct source *src, struct str t
 {
 	struct suggest s = suggest_for(text);
 	char expects[EXPECTS_MAX], hint[NAME_MAX_LEN + 32], shown[SHOWN_MAX + 4];
+	char url[SHOWN_MAX * 2];
 	struct str left = str_of(o->choices);
-	size_t len = MIN(text.len, (size_t)SHOWN_MAX);
+	size_t len;
 
+	if (o->flags & OPTION_URLS) {
+		config_show_urls(text, url, sizeof(url));
+		text = str_of(url);
+	}
+	len = MIN(text.len, (size_t)SHOWN_MAX);
 	while (left.len)
 		suggest_offer(&s, choice_next(&left));
 	for (size_t i = 0; i < len; i++)

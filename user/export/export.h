@@ -47,7 +47,7 @@ struct exporter_cfg {
 	uint32_t give_up_ms;  /* one batch, from its first try on; default 300000 */
 	uint32_t delay_ms;    /* a batch waits so long for more; default 1000 */
 	uint32_t batch_spans; /* default 4096, and at most about 3 MiB */
-	uint32_t queue_spans; /* default: as many as queue_bytes hold */
+	uint32_t queue_spans; /* default: as many as queue_bytes hold; two batches at least fit */
 	size_t queue_bytes;   /* default 64 MiB */
 
 	/*
@@ -74,6 +74,8 @@ int exporter_new(const struct exporter_cfg *cfg, struct exporter **ret_exporter,
 		 char why[EXPORTER_WHY_MAX]);
 /* From any thread; never waits for an endpoint or a disk. */
 void exporter_push(struct exporter *e, const struct span *s);
+/* Announces the end, so that several exporters come to it at the same time; does not wait. */
+void exporter_stop(struct exporter *e, uint32_t timeout_ms);
 /* Delivers what is queued, for at most timeout_ms in all, then ends. The rest stays in the spool
  * or is lost. */
 void exporter_free(struct exporter *e, uint32_t timeout_ms);

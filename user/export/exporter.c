@@ -337,6 +337,9 @@ static struct exporter *exporter_alloc(const struct exporter_cfg *cfg, const str
 	e->queue.spans_max = cfg->queue_spans;
 	e->queue.batch_spans =
 		cfg->batch_spans ? MIN(cfg->batch_spans, BATCH_SPANS_MAX) : BATCH_SPANS_DEFAULT;
+	/* one is filled while one is sent */
+	if (e->queue.spans_max)
+		e->queue.batch_spans = MIN(e->queue.batch_spans, (e->queue.spans_max + 1) / 2);
 	e->queue.delay_ns = (cfg->delay_ms ? cfg->delay_ms : DELAY_MS_DEFAULT) * NS_PER_MS;
 	queue_init(&e->queue, e->stage);
 	return e;
@@ -392,12 +395,17 @@ void exporter_push(struct exporter *e, const struct span *s)
 	queue_push(&e->queue, s);
 }
 
+void exporter_stop(struct exporter *e, uint32_t timeout_ms)
+{
+	queue_stop(&e->queue, clock_mono_ns() + timeout_ms * NS_PER_MS);
+	delivery_wake(&e->delivery);
+}
+
 void exporter_free(struct exporter *e, uint32_t timeout_ms)
 {
 	if (!e)
 		return;
-	queue_stop(&e->queue, clock_mono_ns() + timeout_ms * NS_PER_MS);
-	delivery_wake(&e->delivery);
+	exporter_stop(e, timeout_ms);
 	if (e->spooler_runs)
 		pthread_join(e->spooler, NULL);
 	if (e->sender_runs)

@@ -13,6 +13,10 @@ static void samplers_and_exporters_of_the_standard_are_understood(void **state)
 	char *zipkin[] = { (char *)"OTEL_TRACES_EXPORTER=zipkin",
 			   (char *)"OTEL_EXPORTER_ZIPKIN_ENDPOINT=http://z:9411/api/v2/spans",
 			   NULL };
+	char *both[] = { (char *)"OTEL_TRACES_EXPORTER=otlp, console",
+			 (char *)"OTEL_EXPORTER_OTLP_ENDPOINT=http://otel:1",
+			 (char *)"OTEL_EXPORTER_ZIPKIN_ENDPOINT=http://z:9411/", NULL };
+	char *none[] = { (char *)"OTEL_TRACES_EXPORTER=none", both[1], both[2], NULL };
 	char *odd[] = { (char *)"OTEL_TRACES_SAMPLER=dice", (char *)"OTEL_TRACES_SAMPLER_ARG=2",
 			NULL };
 	struct config *c = good("run", ratio);
@@ -35,6 +39,15 @@ static void samplers_and_exporters_of_the_standard_are_understood(void **state)
 	config_free(c);
 	c = good("run", zipkin);
 	assert_string_equal(c->zipkin_endpoint, "http://z:9411/api/v2/spans");
+	config_free(c);
+	c = good("run", both);
+	assert_true(c->export_stdout);
+	assert_int_equal(c->otlp_urls.cnt, 1);
+	assert_null(c->zipkin_endpoint);
+	config_free(c);
+	c = good("run", none);
+	assert_int_equal(c->otlp_urls.cnt, 0);
+	assert_null(c->zipkin_endpoint);
 	config_free(c);
 	c = good("run", odd);
 	assert_int_equal(c->warnings.cnt, 2);
@@ -80,11 +93,102 @@ static void a_backend_takes_its_options(void **state)
 	refused("store stats", NULL, "DIR");
 }
 
+static void what_bounds_the_exporters_can_be_set(void **state)
+{
+	char *bsp[] = { (char *)"OTEL_BSP_EXPORT_TIMEOUT=30000",
+			(char *)"OTEL_BSP_MAX_EXPORT_BATCH_SIZE=256",
+			(char *)"OTEL_BSP_MAX_QUEUE_SIZE=1000",
+			(char *)"OTEL_BSP_SCHEDULE_DELAY=200", NULL };
+	struct config *c = good("gateway", NULL);
+
+	assert_int_equal(c->export_batch, 4096);
+	assert_true(c->export_give_up_ns == 300000000000);
+	assert_true(c->export_spool_bytes == 1ull << 30);
+	assert_true(c->receive_max_requests == 0);
+	assert_int_equal(c->receive_connections, 2000);
+	assert_null(c->kafka_settings);
+	config_free(c);
+	c = good("gateway --export-spool ./s --export-spool-bytes 2M --kafka-settings "
+		 "sasl.username=a,sasl.password=b%2Cc --receive-max-requests 5 "
+		 "--receive-connections 7",
+		 NULL);
+	assert_true(c->export_give_up_ns == 0); /* never: that is what the spool is for */
+	assert_true(c->export_spool_bytes == 2 << 20);
+	assert_string_equal(c->kafka_settings, "sasl.username=a,sasl.password=b%2Cc");
+	assert_true(c->receive_max_requests == 5);
+	assert_int_equal(c->receive_connections, 7);
+	config_free(c);
+	c = good("gateway --export-spool ./s", bsp);
+	assert_true(c->export_give_up_ns == 30000000000);
+	assert_int_equal(c->export_batch, 256);
+	assert_int_equal(c->export_spans, 1000);
+	assert_true(c->export_delay_ns == 200000000);
+	config_free(c);
+	refused("gateway --kafka-settings secret", NULL, "expected K=V");
+	assert_null(strstr(why, "secret"));
+	refused("gateway --receive-connections 0", NULL, "from 1 to 1000000");
+}
+
+static void a_bare_host_is_enough_for_grpc(void **state)
+{
+	char *grpc[] = { (char *)"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4317",
+			 (char *)"OTEL_EXPORTER_OTLP_INSECURE=true",
+			 (char *)"OTEL_EXPORTER_OTLP_PROTOCOL=grpc", NULL };
+	char *http[] = { grpc[0], NULL };
+	struct config *c = good("run", grpc);
+
+	assert_int_equal(c->otlp_urls.cnt, 1);
+	assert_string_equal(c->otlp_urls.v[0], "collector:4317");
+	assert_true(c->otlp_insecure);
+	config_free(c);
+	c = good("run", http);
+	assert_int_equal(c->otlp_urls.cnt, 0);
+	assert_int_equal(c->warnings.cnt, 1);
+	config_free(c);
+	refused("run --otlp-endpoint [::1]:4318", NULL, "or --otlp-protocol grpc");
+	refused("run --otlp-endpoint collector", NULL, "a URL such as");
+	refused("run --otlp-endpoint a:b:c --otlp-protocol grpc", NULL, "a URL such as");
+}
+
+static void addresses_are_shown_without_their_secrets(void **state)
+{
+	static const char *const rows[][2] = {
+		{ "http://a:4318/v1/traces", "http://a:4318/v1/traces" },
+		{ "https://u:p@a:4318/v1/traces?key=k", "https://***@a:4318/v1/traces?***" },
+		{ "http://u:p@a,http://b", "http://***@a,http://b" },
+		{ "http://u:p/@q@a", "http://***@a" },
+		{ "clickhouse+http://u:p@h:8123/d", "clickhouse+http://***@h:8123/d" },
+		{ "u:p@h:1", "***@h:1" },
+		{ "/var/lib/tell@tale", "/var/lib/tell@tale" },
+		{ "", "" },
+	};
+	struct config *c = good("run --otlp-endpoint http://user:s3cret@h:1", NULL);
+	char shown[64], text[8192] = "";
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		config_show_urls(str_of(rows[i][0]), shown, sizeof(shown));
+		assert_string_equal(shown, rows[i][1]);
+	}
+	config_show_urls(str_of(rows[0][0]), shown, 8);
+	assert_string_equal(shown, "http://");
+	config_print(c, out);
+	fclose(out);
+	assert_non_null(strstr(text, "http://***@h:1"));
+	assert_null(strstr(text, "s3cret"));
+	config_free(c);
+	refused("run --otlp-endpoint http://user:s3cret@h:x", NULL, "***@h:x");
+	assert_null(strstr(why, "s3cret"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(samplers_and_exporters_of_the_standard_are_understood),
 		cmocka_unit_test(a_backend_takes_its_options),
+		cmocka_unit_test(what_bounds_the_exporters_can_be_set),
+		cmocka_unit_test(a_bare_host_is_enough_for_grpc),
+		cmocka_unit_test(addresses_are_shown_without_their_secrets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
