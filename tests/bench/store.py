@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the backend costs end to end: OTLP/HTTP bytes in, durable on disk, found again over HTTP.
 
-    store.py [SPANS] [--keep DIR]     default: 10,000,000 spans
+    store.py [SPANS] [--keep]         default: 10,000,000 spans
+    store.py --queries FOLDER         on what --keep left
 
 Prints CPU a span and spans a second for each core that the gateway used, bytes a span on disk,
 memory, and how long it takes to find a trace by id and to search.
@@ -28,6 +29,15 @@ def cpu_seconds(pid):
     with open(f"/proc/{pid}/stat") as f:
         fields = f.read().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def cpu_ns(pid):
+    """Of all threads that live, to the nanosecond; the machine may be busy with other things."""
+    total = 0
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{tid}/schedstat") as f:
+            total += int(f.read().split()[0])
+    return total
 
 
 def memory_mb(pid, what):
@@ -66,8 +76,8 @@ def line(label, times, note=""):
           f"max {t[-1]:8.2f} ms  {note}", flush=True)
 
 
-def measure(label, requests, hits=None):
-    times, found = [], 0
+def measure(pid, label, requests, hits=None):
+    times, found, before = [], 0, cpu_ns(pid)
     for path, body in requests:
         took, status, reply = ask(path, body)
         if status not in (200, 404):
@@ -76,7 +86,8 @@ def measure(label, requests, hits=None):
         times.append(took)
         if hits:
             found += hits(json.loads(reply))
-    line(label, times, f"{found / len(times):.1f} hits each" if hits else "")
+    line(label, times, f"CPU {(cpu_ns(pid) - before) / len(times) / 1e6:7.2f} ms each" +
+         (f", {found / len(times):.1f} hits" if hits else ""))
 
 
 def search(**q):
@@ -87,25 +98,38 @@ def tempo(q):
     return "/tempo/api/search?" + urllib.parse.urlencode({"q": q, "limit": 20}), None
 
 
-def queries(ids):
+def queries(pid, ids):
     hits = lambda r: len(r.get("traces") or [])  # noqa: E731
-    measure("trace by id", [(f"/traces/{i}", None) for i in ids])
-    measure("trace by id, unknown", [(f"/traces/{n + 1:032x}", None) for n in range(50)])
+    measure(pid, "trace by id", [(f"/traces/{i}", None) for i in ids])
+    measure(pid, "trace by id, unknown", [(f"/traces/{n + 1:032x}", None) for n in range(50)])
     services = ["frontend", "checkout", "cart", "payment", "inventory", "catalog", "search", "shipping"]
-    measure("service", [search(service=s) for s in services * 4], hits)
-    measure("service, status 500", [search(service=s, attributes=[{"key": "http.response.status_code", "op": "=", "value": 500}])
+    measure(pid, "service", [search(service=s) for s in services * 4], hits)
+    measure(pid, "service, status 500", [search(service=s, attributes=[{"key": "http.response.status_code", "op": "=", "value": 500}])
                                     for s in services * 2], hits)
-    measure("service, longer than 20 ms", [search(service=s, min_duration="20ms") for s in services * 2], hits)
-    measure("TraceQL: error and database", [tempo('{ status = error } && { span.db.system.name != "" }')] * 8, hits)
-    measure("TraceQL: frontend calls something slow", [tempo('{ resource.service.name = "frontend" } >> { duration > 50ms }')] * 8, hits)
-    measure("no hit: value that is nowhere", [search(attributes=[{"key": "http.response.status_code", "op": "=", "value": 418}])] * 8, hits)
-    measure("no hit: service that is nowhere", [search(service="nowhere")] * 8, hits)
-    measure("no hit: regular expression", [search(attributes=[{"key": "url.path", "op": "=~", "value": ".*nowhere.*"}])] * 8, hits)
-    measure("no hit: longer than 1000 s", [tempo("{ duration > 1000s }")] * 8, hits)
-    measure("services", [("/traces/services", None)] * 8)
+    measure(pid, "service, longer than 20 ms", [search(service=s, min_duration="20ms") for s in services * 2], hits)
+    measure(pid, "TraceQL: error and database", [tempo('{ status = error } && { span.db.system.name != "" }')] * 8, hits)
+    measure(pid, "TraceQL: frontend calls something slow", [tempo('{ resource.service.name = "frontend" } >> { duration > 50ms }')] * 8, hits)
+    measure(pid, "no hit: value that is nowhere", [search(attributes=[{"key": "http.response.status_code", "op": "=", "value": 418}])] * 8, hits)
+    measure(pid, "no hit: service that is nowhere", [search(service="nowhere")] * 8, hits)
+    measure(pid, "no hit: regular expression", [search(attributes=[{"key": "url.path", "op": "=~", "value": ".*nowhere.*"}])] * 8, hits)
+    measure(pid, "no hit: longer than 1000 s", [tempo("{ duration > 1000s }")] * 8, hits)
+    measure(pid, "services", [("/traces/services", None)] * 8)
+
+
+def again(folder):
+    """The queries alone, on a store that --keep left."""
+    p = start(os.path.join(folder, "store"))
+    try:
+        with open(os.path.join(folder, "ids")) as f:
+            queries(p.pid, f.read().split())
+    finally:
+        p.send_signal(signal.SIGTERM)
+        p.wait(60)
 
 
 def main():
+    if "--queries" in sys.argv:
+        return again(sys.argv[-1])
     spans = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 10_000_000
     folder = tempfile.mkdtemp(prefix="telltale-bench.", dir=os.environ.get("TMPDIR", "/var/tmp"))
     store = os.path.join(folder, "store")
@@ -116,6 +140,8 @@ def main():
         if out.returncode:
             raise SystemExit(f"the load failed: {out.stderr}")
         *ids, last = out.stdout.split("\n")[:-1]
+        with open(os.path.join(folder, "ids"), "w") as f:
+            f.write("\n".join(ids[:1000]))
         used, wall = cpu_seconds(p.pid) - before, float(last.split()[1])
         print(f"taken in                 {spans / wall:10.0f} spans/s, {last}")
         print(f"CPU at the last ack      {used / spans * 1e6:10.2f} us a span = {spans / used:.0f} spans/s for each core")
@@ -125,12 +151,14 @@ def main():
         print(f"memory                   {memory_mb(p.pid, 'VmRSS'):10.0f} MB, at most {memory_mb(p.pid, 'VmHWM'):.0f} MB")
         s = json.loads(subprocess.run([TELLTALE, "store", "stats", "--json", store], capture_output=True, text=True).stdout)
         print(f"on disk                  {s['bytes_per_span']:10.1f} bytes a span, {s['blocks']} blocks, {s['traces']} traces")
-        queries(ids[:1000])
+        queries(p.pid, ids[:1000])
         print(f"memory after the queries {memory_mb(p.pid, 'VmRSS'):10.0f} MB, at most {memory_mb(p.pid, 'VmHWM'):.0f} MB")
     finally:
         p.send_signal(signal.SIGTERM)
         p.wait(60)
-        if "--keep" not in sys.argv:
+        if "--keep" in sys.argv:
+            print(f"kept: {folder}; again: store.py --queries {folder}")
+        else:
             subprocess.run(["rm", "-rf", folder], check=False)
 
 
