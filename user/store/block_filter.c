@@ -39,13 +39,34 @@ static bool bloom_has(struct str bloom, uint64_t h)
 	return bloom.len != 0;
 }
 
+static uint32_t mark_at(struct str marks, size_t i)
+{
+	struct cursor c = cursor_of(marks.p + i * 4, 4);
+	return take_u32le(&c);
+}
+
+static bool marks_have(struct str marks, uint64_t hash)
+{
+	size_t low = 0, high = marks.len / 4;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (mark_at(marks, mid) < trace_mark(hash))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < marks.len / 4 && mark_at(marks, low) == trace_mark(hash);
+}
+
 bool block_may_have_trace(struct str filter, const struct trace_id *id)
 {
 	struct filter f;
 
 	if (!filter_parse(filter, &f))
 		return true;
-	return bloom_has(f.traces, text_hash((struct str){ (const char *)id->b, sizeof(id->b) }));
+	return marks_have(f.traces, text_hash((struct str){ (const char *)id->b, sizeof(id->b) }));
 }
 
 /* ---- lists ---- */
@@ -329,7 +350,7 @@ static struct truth leaf_may(struct question *q, const struct cond *c)
 				 (int64_t)q->index->start_max_ns);
 	case FIELD_TRACE_ID:
 		if (c->cmp == CMP_EQ && c->value.type == VALUE_BYTES)
-			return (struct truth){ bloom_has(q->f.traces, text_hash(c->value.str)),
+			return (struct truth){ marks_have(q->f.traces, text_hash(c->value.str)),
 					       true };
 		return unknown;
 	default: return unknown;

@@ -117,9 +117,9 @@ void take_resource(struct cursor *c, struct arena *mem, struct resource *ret);
 void put_scope(struct buf *b, const struct scope *s);
 void take_scope(struct cursor *c, struct arena *mem, struct scope *ret);
 
-/* ---- filters: head, operations, tags, bloom of traces, bloom of pairs ---- */
+/* ---- filters: head, operations, tags, marks of traces, bloom of pairs ---- */
 
-#define FILTER_MAGIC	0x31465454u /* TTF1 */
+#define FILTER_MAGIC	0x32465454u /* TTF2 */
 #define FILTER_PARTS	4
 #define FILTER_HEAD_LEN (8u + 4 * FILTER_PARTS) /* magic, checksum, lengths */
 #define BLOOM_HASHES	7
@@ -157,6 +157,12 @@ static inline bool value_pair(enum field_kind kind, struct str key, const struct
 		return false;
 	*ret = pair_hash(pair_key(kind, key, v->type), bits) | 1;
 	return true;
+}
+
+/* What the filter keeps of a trace's hash. */
+static inline uint32_t trace_mark(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32);
 }
 
 static inline uint32_t bloom_bit(uint64_t h, uint32_t i, uint32_t bytes)

@@ -2,11 +2,11 @@
 /* What is kept beside a body: which traces, operations, keys and values are in it. */
 #include "store/block_build.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 
-#define BITS_PER_TRACE 16
-#define BITS_PER_PAIR  10
+#define BITS_PER_PAIR 10
 /* A span's share of the pairs: keys with the most values are left out past it. */
 #define PAIR_BITS_PER_SPAN 24
 #define PAIRS_SPARE	   512
@@ -291,20 +291,38 @@ static void bloom_add(uint8_t *bits, uint32_t bytes, uint64_t h)
 	}
 }
 
-static void put_blooms(struct indexer *x, struct buf *to, uint32_t bytes[2])
+/* How many bytes. */
+static uint32_t put_pairs(struct indexer *x, struct buf *to)
 {
-	const struct dict *traces = &x->b->traces;
-	uint8_t *bits;
+	uint32_t bytes = (x->chosen_pairs * BITS_PER_PAIR + 7) / 8;
+	uint8_t *bits = put_bloom(to, bytes);
 
-	bytes[0] = (traces->cnt * BITS_PER_TRACE + 7) / 8;
-	bits = put_bloom(to, bytes[0]);
-	for (uint32_t i = 0; bits && i < traces->cnt; i++)
-		bloom_add(bits, bytes[0], traces->entry[i].hash);
-	bytes[1] = (x->chosen_pairs * BITS_PER_PAIR + 7) / 8;
-	bits = put_bloom(to, bytes[1]);
 	for (uint32_t i = 0; bits && i < x->chosen; i++)
 		for (uint32_t k = 0; k < x->group[i].cnt; k++)
-			bloom_add(bits, bytes[1], x->pair[x->group[i].first + k]);
+			bloom_add(bits, bytes, x->pair[x->group[i].first + k]);
+	return bytes;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = le32toh(*(const uint32_t *)a), y = le32toh(*(const uint32_t *)b);
+	return (x > y) - (x < y);
+}
+
+/*
+ * 32 bits of each trace's hash, in order. Several traces are looked for in all blocks at once, and
+ * a block that is opened in vain costs what thousands of these comparisons do: so no bloom.
+ */
+static uint32_t put_traces(struct indexer *x, struct buf *to)
+{
+	const struct dict *traces = &x->b->traces;
+	size_t at = to->len;
+
+	for (uint32_t i = 0; i < traces->cnt; i++)
+		put_u32(to, trace_mark(traces->entry[i].hash));
+	if (!to->failed)
+		qsort(to->p + at, traces->cnt, sizeof(uint32_t), by_number);
+	return traces->cnt * (uint32_t)sizeof(uint32_t);
 }
 
 /* ---- all of it ---- */
@@ -322,7 +340,8 @@ static int put_filter(struct indexer *x, struct buf *to)
 	at = to->len;
 	put_tags(x, to);
 	part[1] = (uint32_t)(to->len - at);
-	put_blooms(x, to, part + 2);
+	part[2] = put_traces(x, to);
+	part[3] = put_pairs(x, to);
 	if (to->failed)
 		return -ENOMEM;
 	to->len = 0;
