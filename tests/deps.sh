@@ -12,7 +12,8 @@ set -u
 export LC_ALL=C
 
 # set, package, a file that does as well (- for none), why
-table='
+rows() {
+	sed 's/	/ /g; s/  */ /g' <<'END'
 build gcc			-			compiles user space
 build libc6-dev			-			the C library to compile against
 build make			-			runs the build
@@ -61,16 +62,15 @@ test iproute2			/usr/sbin/tc		a network that loses packets
 test wrk			-			saturation load in the benchmark
 test qemu-system-x86		-			other kernels
 test busybox-static		-			first process of a guest
-test cpio			-			a guest'\''s file system
+test cpio			-			a guest's file system
 test binutils			-			takes type information out of a kernel
 test xz-utils			-			unpacks kernels
 test zstd			-			unpacks kernels
 test lz4			-			unpacks kernels
 test gcc-aarch64-linux-gnu	-			compiles user space for arm64
 test libc6-dev-arm64-cross	-			its C library
-'
-
-rows() { printf '%s\n' "$table" | sed '/^$/d; s/	/ /g; s/  */ /g'; }
+END
+}
 
 want=${1:-test}
 case $want in

@@ -211,8 +211,20 @@ def check_unfinished():
     result("unfinished", problems)
 
 
+def check_deps():
+    """The table of packages reads as meant: what bash complains of does not stop deps.sh."""
+    p = subprocess.run(["tests/deps.sh", "list"], cwd=TOP, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, text=True)
+    rows = p.stdout.splitlines()
+    problems = [l for l in rows if not re.match(r"(build|test) +[a-z0-9.+-]+ +\S", l)]
+    if not any(l.startswith("build ") for l in rows) or p.returncode:
+        problems.append(f"tests/deps.sh list: {len(rows)} rows, exit status {p.returncode}")
+    result("deps", problems)
+
+
 RULES = {"format": check_format, "cppcheck": check_cppcheck, "includes": check_includes,
-         "budgets": check_budgets, "spdx": check_spdx, "unfinished": check_unfinished}
+         "budgets": check_budgets, "spdx": check_spdx, "unfinished": check_unfinished,
+         "deps": check_deps}
 
 
 def main():
