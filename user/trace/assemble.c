@@ -22,12 +22,12 @@ enum { DROPPED_NO_ID, DROPPED_NO_MEMORY };
 struct pending {
 	struct trace_id id;
 	struct trace *trace; /* in order of arrival */
-	uint64_t first_ns;   /* on the tick's clock */
+	uint64_t first_ns; /* when its root came, the first span until then; on the tick's clock */
 	uint64_t last_ns;
 	size_t bytes;
 	bool rooted; /* its root has ended: in the list 'quiet' */
 	bool late;
-	struct pending *prev, *next;		 /* all, the oldest first */
+	struct pending *prev, *next;		 /* all, by first_ns */
 	struct pending *quiet_prev, *quiet_next; /* the one longest without a span first */
 	UT_hash_handle hh;
 };
@@ -128,15 +128,27 @@ fail:
 	return NULL;
 }
 
+/* The root's end begins the wait anew. A late part waits for no root: it went before. */
+static void note_root(struct assemble *a, struct pending *p)
+{
+	p->rooted = true;
+	p->first_ns = p->last_ns = a->now_ns;
+	DL_DELETE(a->all, p);
+	DL_APPEND(a->all, p);
+	DL_APPEND2(a->quiet, p, quiet_prev, quiet_next);
+}
+
 static void note_activity(struct assemble *a, struct pending *p, const struct span *s)
 {
+	if (!p->rooted && (p->late || !span_id_is_set(&s->parent_id))) {
+		note_root(a, p);
+		return;
+	}
 	p->last_ns = a->now_ns;
-	if (p->rooted)
-		DL_DELETE2(a->quiet, p, quiet_prev, quiet_next);
-	/* a late part waits for no root: it went before */
-	p->rooted = p->rooted || p->late || !span_id_is_set(&s->parent_id);
-	if (p->rooted)
-		DL_APPEND2(a->quiet, p, quiet_prev, quiet_next);
+	if (!p->rooted)
+		return;
+	DL_DELETE2(a->quiet, p, quiet_prev, quiet_next);
+	DL_APPEND2(a->quiet, p, quiet_prev, quiet_next);
 }
 
 static double read_count(void *ctx)

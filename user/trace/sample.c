@@ -15,14 +15,14 @@
 #define DEFAULT_TAIL_BYTES   ((size_t)256 << 20)
 #define DEFAULT_QUIET_NS     (2 * NS_PER_S)
 #define DEFAULT_MAX_WAIT_NS  (4 * NS_PER_S)
-#define DECISIONS	     (1u << 18) /* traces remembered, 16 bytes each; the latest of a slot */
+#define DECISIONS	     (1u << 18) /* traces remembered, 16 bytes each */
+#define DECISION_WAYS	     8		/* the latest of those whose hash is alike */
 
-/* Flags of trace.proto: it is known whether the parent is remote, so the W3C flags are filled in.
- */
+/* Flags of trace.proto. */
 #define FLAG_SAMPLED	  0x001u
 #define FLAG_REMOTE_KNOWN 0x100u
 
-enum { DROPPED_NEVER, DROPPED_RATIO, DROPPED_RATE, DROPPED_PARENT };
+enum { DROPPED_NEVER, DROPPED_RATIO, DROPPED_RATE, DROPPED_PARENT, DROPPED_LATE };
 enum { DROPPED_TAIL };
 
 /* What was decided for a trace; rejected is THRESHOLD_ALL. */
@@ -65,9 +65,30 @@ static uint64_t id_hash(const struct trace_id *id)
 	return h ? h : 1;
 }
 
-static struct decision *decision_slot(struct sampler *s, uint64_t hash)
+/* The newest is the first of its set. */
+static struct decision *decision_set(struct sampler *s, uint64_t hash)
 {
-	return &s->decisions[hash & (DECISIONS - 1)];
+	return &s->decisions[(hash & (DECISIONS / DECISION_WAYS - 1)) * DECISION_WAYS];
+}
+
+/* NULL: none is remembered. */
+static struct decision *decision_find(struct sampler *s, uint64_t hash)
+{
+	struct decision *set = decision_set(s, hash);
+
+	for (int i = 0; i < DECISION_WAYS; i++)
+		if (set[i].hash == hash)
+			return &set[i];
+	return NULL;
+}
+
+static struct decision *decision_add(struct sampler *s, uint64_t hash, uint64_t threshold)
+{
+	struct decision *set = decision_set(s, hash);
+
+	memmove(set + 1, set, (DECISION_WAYS - 1) * sizeof(*set));
+	set[0] = (struct decision){ hash, threshold };
+	return set;
 }
 
 /* ---- the head ----------------------------------------------------------------------------- */
@@ -76,12 +97,12 @@ static struct decision *decision_slot(struct sampler *s, uint64_t hash)
 static uint64_t rate_threshold(struct sampler *s, const struct span *sp)
 {
 	uint64_t hash = id_hash(&sp->trace_id);
-	struct decision *d = decision_slot(s, hash);
+	struct decision *d = decision_find(s, hash);
 
-	if (d->hash == hash)
+	if (d)
 		return d->threshold;
 	s->traces++;
-	*d = (struct decision){ hash, s->threshold };
+	d = decision_add(s, hash, s->threshold);
 	if (trace_randomness(&sp->trace_id, sp->trace_state) < s->threshold)
 		return d->threshold;
 	if ((double)s->kept >= s->cfg.traces_per_s)
@@ -148,39 +169,45 @@ static void pass_on(const struct span *sp, uint64_t threshold, struct span_sink 
 
 /* ---- the tail ----------------------------------------------------------------------------- */
 
-static void tail_pass(struct sampler *s, const struct trace *t, uint64_t threshold,
-		      bool failed_only)
-{
-	uint64_t passed = 0;
-
-	for (uint32_t i = 0; i < t->span_cnt; i++) {
-		if (failed_only && t->spans[i]->status != STATUS_ERROR)
-			continue;
-		pass_on(t->spans[i], threshold, s->tail_out);
-		passed++;
-	}
-	book_add(&s->tail_books.in, t->span_cnt);
-	book_add(&s->tail_books.out, passed);
-	book_add(&s->tail_books.dropped[DROPPED_TAIL], t->span_cnt - passed);
-}
-
 static void decide_trace(void *ctx, const struct trace *t)
 {
 	struct sampler *s = ctx;
-	uint64_t hash = id_hash(&t->id), threshold;
-	struct decision *d = decision_slot(s, hash);
-	enum tail_why why;
+	uint64_t threshold;
+	enum tail_why why = tail_decide(s->tail, t, &threshold);
 
-	if (t->late && d->hash == hash) {
-		book_add(&s->late, t->span_cnt);
-		tail_pass(s, t, d->threshold == THRESHOLD_ALL ? 0 : d->threshold,
-			  d->threshold == THRESHOLD_ALL);
+	decision_add(s, id_hash(&t->id), why == TAIL_REJECTED ? THRESHOLD_ALL : threshold);
+	book_add(&s->kept_by[why], 1);
+	book_add(&s->tail_books.in, t->span_cnt);
+	if (why == TAIL_REJECTED) {
+		book_add(&s->tail_books.dropped[DROPPED_TAIL], t->span_cnt);
 		return;
 	}
-	why = tail_decide(s->tail, t, &threshold);
-	*d = (struct decision){ hash, why == TAIL_REJECTED ? THRESHOLD_ALL : threshold };
-	book_add(&s->kept_by[why], 1);
-	tail_pass(s, t, threshold, why == TAIL_REJECTED);
+	for (uint32_t i = 0; i < t->span_cnt; i++)
+		pass_on(t->spans[i], threshold, s->tail_out);
+	book_add(&s->tail_books.out, t->span_cnt);
+}
+
+/* Keeps it for its trace's decision, or goes by that: a failed one is kept, and what comes of its
+ * trace from then on. */
+static bool admit_tail(struct sampler *s, const struct span *sp, uint64_t *threshold)
+{
+	struct decision *d = decision_find(s, id_hash(&sp->trace_id));
+
+	if (!d) {
+		assemble_push(s->assemble, sp);
+		book_add(&s->books.out, 1);
+		return false;
+	}
+	book_add(&s->late, 1);
+	if (d->threshold == THRESHOLD_ALL && sp->status == STATUS_ERROR)
+		d->threshold = 0;
+	if (d->threshold == THRESHOLD_ALL) {
+		book_add(&s->books.dropped[DROPPED_LATE], 1);
+		return false;
+	}
+	*threshold = MAX(*threshold, d->threshold);
+	book_add(&s->books.out, 1);
+	return true;
 }
 
 /* ---- public ------------------------------------------------------------------------------- */
@@ -212,7 +239,8 @@ static void register_figures(struct sampler *s)
 		.reason = { [DROPPED_NEVER] = "never",
 			    [DROPPED_RATIO] = "ratio",
 			    [DROPPED_RATE] = "rate",
-			    [DROPPED_PARENT] = "parent_not_sampled" },
+			    [DROPPED_PARENT] = "parent_not_sampled",
+			    [DROPPED_LATE] = "late" },
 	};
 	books_register(&s->books);
 	s->tail_books = (struct books){ .stage = "sample_tail",
@@ -268,6 +296,14 @@ struct sampler *sampler_new(const struct sample_cfg *cfg, struct span_sink tail)
 	return s;
 }
 
+/* Of captured spans alone: an SDK that sends a span has heard its caller already, and many leave
+ * the sampled flag out of what they send. */
+static bool caller_said_no(const struct span *sp)
+{
+	return (sp->flags & (FLAG_REMOTE_KNOWN | FLAG_SAMPLED)) == FLAG_REMOTE_KNOWN &&
+	       str_eq(sp->scope->name, scope_capture.name);
+}
+
 /* Whether it goes on now, and by which threshold. Under the lock. */
 static bool admit(struct sampler *s, const struct span *sp, uint64_t *ret_threshold)
 {
@@ -275,8 +311,7 @@ static bool admit(struct sampler *s, const struct span *sp, uint64_t *ret_thresh
 	int reason;
 
 	book_add(&s->books.in, 1);
-	if (s->cfg.follow_parent && (sp->flags & FLAG_REMOTE_KNOWN) &&
-	    !(sp->flags & FLAG_SAMPLED)) {
+	if (s->cfg.follow_parent && caller_said_no(sp)) {
 		book_add(&s->books.dropped[DROPPED_PARENT], 1);
 		return false;
 	}
@@ -287,11 +322,10 @@ static bool admit(struct sampler *s, const struct span *sp, uint64_t *ret_thresh
 		book_add(&s->books.dropped[reason], 1);
 		return false;
 	}
+	if (s->cfg.how == SAMPLE_TAIL && !rule)
+		return admit_tail(s, sp, ret_threshold);
 	book_add(&s->books.out, 1);
-	if (s->cfg.how != SAMPLE_TAIL || rule)
-		return true;
-	assemble_push(s->assemble, sp);
-	return false;
+	return true;
 }
 
 void sampler_push(struct sampler *s, const struct span *sp, struct span_sink out)

@@ -13,8 +13,9 @@
  *   slow    its root, or the entry of a service, took longer than 99 % of that operation's
  *   new     it has something never seen: a service, operation, status or kind of error
  *   share   of the rest each operation gets a fair part of traces_per_s, the rare ones in full
- * Spans that come after the decision follow it; a failed one is kept alone. Waiting spans are not
- * durable: their acknowledgement says only that they have arrived.
+ * Spans that come after the decision follow it at once; of a rejected trace a failed one is kept,
+ * with what comes after it. 262,144 decisions are remembered. Waiting spans are not durable: their
+ * acknowledgement says only that they have arrived.
  *
  * Full: past tail_bytes the oldest trace is decided early. Operations past 4,096 share one row;
  * past 65,536 kinds of span nothing counts as new. Both are counted. Any thread may push.
@@ -35,12 +36,13 @@ struct sample_cfg {
 	enum sample_how how;
 	double ratio;	     /* SAMPLE_RATIO: 0 to 1 */
 	double traces_per_s; /* SAMPLE_RATE, and the share of SAMPLE_TAIL; default 100 */
-	bool follow_parent;  /* a remote caller's sampled flag of 0 is a no */
+	bool follow_parent;  /* a remote caller's sampled flag of 0 is a no, of captured spans */
 	const struct sample_rule *rules; /* the first that fits decides; before 'how' */
 	uint32_t rule_cnt;
 	size_t tail_bytes;    /* default 256 MiB */
 	uint64_t quiet_ns;    /* after the root's end; default 2 s */
-	uint64_t max_wait_ns; /* default 4 s: a trace is visible within 5 */
+	uint64_t max_wait_ns; /* after the root, or the first span without one; default 4 s, so that
+				 a trace is visible within 5 */
 };
 
 struct sampler;

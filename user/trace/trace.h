@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Spans to traces. A trace is complete when its root has ended and nothing more of it came for
- * cfg.quiet_ns, or when its oldest span has waited cfg.max_wait_ns. Late spans make a further
- * trace of the same id, marked 'late'.
+ * cfg.quiet_ns, or when its root, or without one its oldest span, has waited cfg.max_wait_ns. Late
+ * spans make a further trace of the same id, marked 'late'.
  *
  * Spans of the same id pushed before the first tick wait from that tick on. The books count spans;
  * traces, incomplete and late ones and spans whose parent never came are figures beside them.

@@ -132,6 +132,12 @@ static void never_and_an_unsampled_caller_are_a_no(void **state)
 	sp.flags = 0; /* nothing is known of the caller */
 	sampler_push(s, &sp, (struct span_sink){ &got, count });
 	assert_int_equal(got.spans, 2);
+	/* an SDK's, of which many leave the sampled flag out: it was sampled, or would not be here
+	 */
+	sp.flags = 0x300;
+	sp.scope = &(const struct scope){ .name = STR("go.opentelemetry.io/http") };
+	sampler_push(s, &sp, (struct span_sink){ &got, count });
+	assert_int_equal(got.spans, 3);
 	sampler_free(s);
 }
 
@@ -236,6 +242,86 @@ static void the_tail_keeps_errors_slow_ones_and_fair_shares(void **state)
 	sampler_free(s);
 }
 
+/* A second span of trace n, which comes late. */
+static struct span late_span(uint64_t n, enum span_status status)
+{
+	struct span sp = span_of(n, "GET /", NS_PER_MS);
+
+	sp.parent_id = sp.span_id;
+	sp.span_id.b[0] ^= 2;
+	sp.status = status;
+	return sp;
+}
+
+static void late_spans_follow_one_of_many_decisions(void **state)
+{
+	const struct sample_cfg cfg = { .how = SAMPLE_TAIL, .traces_per_s = 1000 };
+	const struct span_sink none = { 0 };
+	struct got got = { 0 }, late = { 0 };
+	struct sampler *s = sampler_new(&cfg, (struct span_sink){ &got, count });
+	uint64_t kept = 0, kept_late, failed = 0;
+
+	/* 10,000 traces a second; of those of 3 s to 10 s ago something comes late */
+	for (uint64_t t = 1; t < 15; t++) {
+		for (uint64_t i = 0; i < 10000; i++) {
+			struct span sp = span_of(t * 10000 + i, "GET /", NS_PER_MS);
+
+			sampler_push(s, &sp, none);
+		}
+		sampler_tick(s, t * NS_PER_S);
+		if (t == 4)
+			kept = got.spans;
+	}
+	kept_late = got.spans - kept;
+	kept = got.spans;
+	for (uint64_t n = 40000; n < 140000; n++) {
+		struct span sp = late_span(n, STATUS_UNSET);
+
+		sampler_push(s, &sp, (struct span_sink){ &late, count });
+	}
+	assert_in_range(late.spans, kept_late * 99 / 100, kept_late);
+	/* a failure opens the rest of its trace */
+	for (uint64_t n = 100000; n < 100100; n++) {
+		struct span sp = late_span(n, STATUS_UNSET);
+
+		late.spans = 0;
+		sampler_push(s, &sp, (struct span_sink){ &late, count });
+		if (late.spans)
+			continue;
+		failed++;
+		sp.status = STATUS_ERROR;
+		sampler_push(s, &sp, (struct span_sink){ &late, count });
+		sp.status = STATUS_UNSET;
+		sampler_push(s, &sp, (struct span_sink){ &late, count });
+		assert_int_equal(late.spans, 2);
+	}
+	assert_true(failed > 10);
+	sampler_free(s);
+}
+
+static void a_late_root_begins_the_wait_anew(void **state)
+{
+	const struct sample_cfg cfg = { .how = SAMPLE_TAIL };
+	const struct span_sink none = { 0 };
+	struct got got = { 0 };
+	struct sampler *s = sampler_new(&cfg, (struct span_sink){ &got, count });
+	struct span root = span_of(5, "GET /", NS_PER_MS), child = late_span(5, STATUS_UNSET);
+
+	sampler_tick(s, 10 * NS_PER_S);
+	sampler_push(s, &child, none);
+	sampler_tick(s, 13 * NS_PER_S);
+	sampler_push(s, &root, none);
+	sampler_tick(s, 14 * NS_PER_S + NS_PER_S / 2);
+	assert_int_equal(got.spans, 0);
+	for (uint64_t i = 0; i < 3; i++) { /* what keeps coming does not keep it for ever */
+		child.span_id.b[1]++;
+		sampler_push(s, &child, none);
+		sampler_tick(s, (15 + i) * NS_PER_S);
+	}
+	assert_int_equal(got.spans, 5);
+	sampler_free(s);
+}
+
 static void late_spans_follow_the_decision(void **state)
 {
 	const struct sample_cfg cfg = { .how = SAMPLE_TAIL,
@@ -251,8 +337,7 @@ static void late_spans_follow_the_decision(void **state)
 	assert_int_equal(got.spans, 1); /* the first of its kind */
 	sp.parent_id = sp.span_id;
 	sp.span_id.b[0] ^= 2;
-	sampler_push(s, &sp, (struct span_sink){ 0 });
-	sampler_tick(s, 8 * NS_PER_S);
+	sampler_push(s, &sp, (struct span_sink){ &got, count });
 	assert_int_equal(got.spans, 2);
 	sampler_free(s);
 }
@@ -267,6 +352,8 @@ int main(void)
 		cmocka_unit_test(a_rate_is_a_hard_limit_and_traces_stay_whole),
 		cmocka_unit_test(the_tail_keeps_errors_slow_ones_and_fair_shares),
 		cmocka_unit_test(late_spans_follow_the_decision),
+		cmocka_unit_test(late_spans_follow_one_of_many_decisions),
+		cmocka_unit_test(a_late_root_begins_the_wait_anew),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
