@@ -56,7 +56,8 @@ struct store_ops {
 		       void (*visit)(void *ctx, const struct store_rollup *row), void *ctx);
 };
 
-extern const struct store_ops engine_embedded; /* engine.c */
+extern const struct store_ops engine_embedded;	 /* engine.c */
+extern const struct store_ops engine_clickhouse; /* clickhouse.c */
 
 #define STORE_DEFAULT_COMMIT_MS	  50u
 #define STORE_DEFAULT_QUEUE_BYTES ((size_t)64 << 20)

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 static const struct store_ops *const engines[] = {
-	&engine_embedded, /* takes what no scheme of another claims */
+	&engine_clickhouse, &engine_embedded, /* takes what no scheme of another claims */
 };
 
 static const struct store_ops *engine_of(const char *where)
@@ -30,7 +30,9 @@ int store_open(const struct store_cfg *cfg, struct store **ret_store, char why[S
 	ops = engine_of(cfg->where);
 	if (!ops) {
 		snprintf(why, STORE_WHY_MAX,
-			 "%s: no engine for this kind of store; name a directory", cfg->where);
+			 "%s: no engine for this kind of store; name a directory "
+			 "or clickhouse+http://HOST:8123/DATABASE",
+			 cfg->where);
 		return -EINVAL;
 	}
 	if (!full.commit_ms)
