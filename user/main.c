@@ -60,6 +60,8 @@ int main(int argc, char **argv)
 
 	/* a reader that has gone is an error of writing, reported once */
 	signal(SIGPIPE, SIG_IGN);
+	/* so is a file that may not grow */
+	signal(SIGXFSZ, SIG_IGN);
 	if (config_new(argc, argv, environ, &c, why)) {
 		fprintf(stderr, "telltale: %s\n", why);
 		return EXIT_USAGE;

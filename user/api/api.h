@@ -54,8 +54,6 @@ struct api_cfg {
 	/* All parts ok: 200. Live: does the loop turn. Ready: degraded parts are still ok. */
 	void (*health)(void *ctx, enum api_health kind,
 		       void (*part)(void *part_ctx, const struct api_part *p), void *part_ctx);
-	/* Appends one OTLP/JSON request of at most limit traces, newest first. 0 or -errno. */
-	int (*recent)(void *ctx, uint32_t limit, struct buf *out);
 	/* Appends further families to /metrics. */
 	void (*metrics)(void *ctx, bool openmetrics, struct buf *out);
 	struct store *store;		   /* NULL: what asks for stored traces answers 503 */

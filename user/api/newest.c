@@ -44,7 +44,7 @@ static int write_newest(struct call *c, const struct newest *n)
 	return otlp_encode_json(all, cnt, &c->page);
 }
 
-static void get_stored(struct call *c)
+static void get_recent(struct call *c)
 {
 	struct newest *n = arena_alloc(c->mem, sizeof(*n));
 	struct search q = { .limit = (uint32_t)arg_number(c, "limit", RECENT_DEFAULT) };
@@ -61,24 +61,6 @@ static void get_stored(struct call *c)
 out:
 	for (uint32_t i = 0; n && i < n->cnt; i++)
 		trace_put(n->trace[i]);
-}
-
-static void get_recent(struct call *c)
-{
-	int err;
-
-	if (c->cfg->store) {
-		get_stored(c);
-		return;
-	}
-	if (!c->cfg->recent) {
-		call_error(c, 503, "no traces are kept here");
-		return;
-	}
-	err = c->cfg->recent(c->cfg->ctx, (uint32_t)arg_number(c, "limit", RECENT_DEFAULT),
-			     &c->page);
-	if (err)
-		call_failed(c, err, "recent traces");
 }
 
 static void get_live(struct call *c)
@@ -113,7 +95,8 @@ static const struct param live_params[] = {
 };
 
 static const struct endpoint rows[] = {
-	{ "GET", "/traces/recent", get_recent, .slow = true, PARAMS(recent_params) },
+	{ "GET", "/traces/recent", get_recent, .slow = true, .stored = true,
+	  PARAMS(recent_params) },
 	{ "GET", "/traces/live", get_live, PARAMS(live_params) },
 };
 

@@ -10,7 +10,7 @@
 
 #define ANSWER_MAX (4u << 20)
 #define TIMEOUT_MS 5000L
-#define PLACES	   11 /* stages whose order is known */
+#define PLACES	   14 /* stages whose order is known */
 
 /* ---- the table ---- */
 
@@ -54,9 +54,10 @@ static void add_stage(const json_t *s, struct buf *out)
 /* Where a stage stands on the way of the data; those that are not known come last. */
 static size_t place(const json_t *s)
 {
-	static const char *const order[PLACES] = { "kernel", "discover", "process", "ring",
-						   "stream", "proto",	 "message", "span",
-						   "redact", "trace",	 "recent" };
+	static const char *const order[PLACES] = { "kernel",	  "discover", "process", "ring",
+						   "stream",	  "proto",    "message", "span",
+						   "redact",	  "receive",  "sample",	 "trace",
+						   "sample_tail", "store" };
 	size_t i = 0;
 
 	while (i < PLACES && strcmp(order[i], string(s, "stage")) != 0)

@@ -64,13 +64,4 @@ void assemble_tick(struct assemble *a, uint64_t now_ns);
 void assemble_flush(struct assemble *a);
 void assemble_free(struct assemble *a);
 
-/* The newest traces, in memory, oldest out first; until there is a store. Thread-safe. */
-struct recent;
-struct recent *recent_new(size_t max_bytes);
-void recent_push(struct recent *r, const struct trace *t); /* keeps a reference */
-/* Newest first, at most limit; borrowed for the call, under the room's lock. */
-void recent_each(struct recent *r, uint32_t limit, void (*visit)(void *ctx, const struct trace *t),
-		 void *ctx);
-void recent_free(struct recent *r);
-
 #endif

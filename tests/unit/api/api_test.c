@@ -26,8 +26,6 @@ static struct api *api;
 static struct answer got;
 static bool part_ok;
 static rlim_t soft_files;
-static uint32_t asked_limit;
-static int recent_error;
 
 static struct books stage_a = { .stage = "test_a",
 				.unit = "record",
@@ -56,13 +54,6 @@ static void health(void *ctx, enum api_health kind,
 	part(part_ctx, &(struct api_part){ "loop", true, NULL });
 	if (kind == API_READY)
 		part(part_ctx, &(struct api_part){ "capture", part_ok, "not attached" });
-}
-
-static int recent(void *ctx, uint32_t limit, struct buf *out)
-{
-	asked_limit = limit;
-	buf_add_str(out, STR("{\"resourceSpans\":[]}"));
-	return recent_error;
 }
 
 static double read_half(void *ctx)
@@ -271,31 +262,6 @@ static void health_says_which_part_is_not_well(void **state)
 	assert_int_equal(got.status, 200);
 }
 
-static void recent_traces_come_by_limit(void **state)
-{
-	static const char *const bad[] = { "0", "1001", "-1", "x", "", "99999999999999999999" };
-	char path[64];
-
-	ask("GET", "/traces/recent", NULL);
-	assert_int_equal(got.status, 200);
-	assert_int_equal(asked_limit, 20);
-	assert_string_equal(got.body.p, "{\"resourceSpans\":[]}");
-	ask("GET", "/traces/recent?limit=1000", NULL);
-	assert_int_equal(asked_limit, 1000);
-	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-		snprintf(path, sizeof(path), "/traces/recent?limit=%s", bad[i]);
-		ask("GET", path, NULL);
-		assert_int_equal(got.status, 400);
-		json_decref(body_json());
-	}
-	assert_int_equal(asked_limit, 1000);
-	recent_error = -ENOBUFS;
-	ask("GET", "/traces/recent", NULL);
-	recent_error = 0;
-	assert_int_equal(got.status, 500);
-	json_decref(body_json());
-}
-
 static void what_is_not_there_is_an_error_in_json(void **state)
 {
 	json_t *root;
@@ -427,11 +393,9 @@ static void without_callbacks_there_are_still_answers(void **state)
 
 static int setup(void **state)
 {
-	const struct api_cfg cfg = { .listen = "127.0.0.1:0",
-				     .backend = backend,
-				     .probes = probes,
-				     .health = health,
-				     .recent = recent };
+	const struct api_cfg cfg = {
+		.listen = "127.0.0.1:0", .backend = backend, .probes = probes, .health = health
+	};
 	struct rlimit files;
 
 	/* 256 connections, so that the test can have more */
@@ -464,7 +428,6 @@ int main(void)
 		cmocka_unit_test(books_that_are_being_written_are_read_balanced),
 		cmocka_unit_test(status_tells_stages_probes_and_backend),
 		cmocka_unit_test(health_says_which_part_is_not_well),
-		cmocka_unit_test(recent_traces_come_by_limit),
 		cmocka_unit_test(what_is_not_there_is_an_error_in_json),
 		cmocka_unit_test(foreign_hosts_and_pages_get_nothing),
 		cmocka_unit_test(a_request_that_is_too_long_is_refused),

@@ -5,6 +5,9 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include <errno.h>
+
+#include "api/sources.h"
 #include "unit/api/shop.h"
 
 /* ---- search ---- */
@@ -260,7 +263,7 @@ struct gate {
 	bool open;
 };
 
-static int wait_at_gate(void *ctx, uint32_t limit, struct buf *out)
+static int wait_at_gate(void *ctx, const char *id, const char *peer, char why[SOURCE_WHY_MAX])
 {
 	struct gate *g = ctx;
 
@@ -270,34 +273,36 @@ static int wait_at_gate(void *ctx, uint32_t limit, struct buf *out)
 	while (!g->open)
 		pthread_cond_wait(&g->changed, &g->lock);
 	pthread_mutex_unlock(&g->lock);
-	return buf_add_str(out, STR("{\"resourceSpans\":[]}"));
+	snprintf(why, SOURCE_WHY_MAX, "gone");
+	return -ENOENT;
 }
 
-static void *ask_recent(void *arg)
+static void *ask_slow(void *arg)
 {
 	char answer[4096];
 
-	exchange("GET /traces/recent HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-		 answer, sizeof(answer));
-	return (void *)(uintptr_t)(strstr(answer, "resourceSpans") != NULL);
+	exchange(
+		"DELETE /traces/sources/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+		answer, sizeof(answer));
+	return (void *)(uintptr_t)(strstr(answer, "404") != NULL);
 }
 
 static void long_questions_do_not_hold_up_health(void **state)
 {
 	static struct gate gate = { .lock = PTHREAD_MUTEX_INITIALIZER,
 				    .changed = PTHREAD_COND_INITIALIZER };
+	const struct api_sources sources = { .ctx = &gate, .remove = wait_at_gate };
 	pthread_t thread[8];
 	char answer[4096];
 	void *fine;
 
 	assert_int_equal(api_new(&(struct api_cfg){ .listen = "127.0.0.1:0",
-						    .recent = wait_at_gate,
-						    .ctx = &gate,
+						    .sources = &sources,
 						    .workers = 2 },
 				 &server),
 			 0);
 	for (size_t i = 0; i < ARRAY_LEN(thread); i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, ask_recent, NULL), 0);
+		assert_int_equal(pthread_create(&thread[i], NULL, ask_slow, NULL), 0);
 	pthread_mutex_lock(&gate.lock);
 	while (gate.waiting < 2)
 		pthread_cond_wait(&gate.changed, &gate.lock);

@@ -233,72 +233,6 @@ static void many_spans_in_one_trace_stay_cheap(void **state)
 	print_message("%.0f ns a span\n", (double)(clock_mono_ns() - began) / 20000);
 }
 
-/* ---- recent ---- */
-
-static struct recent *recent;
-
-static void keep(uint8_t trace, size_t name_len)
-{
-	static char name[100000];
-	struct span s = make(trace, 'a', 0, 10);
-	struct trace *t = trace_new(&s.trace_id);
-
-	s.name = (struct str){ name, name_len };
-	assert_true(trace_add(t, &s));
-	t->complete = true;
-	t->root = 0;
-	recent_push(recent, t);
-	trace_put(t);
-}
-
-static void the_newest_traces_are_kept(void **state)
-{
-	text_len = 0;
-	recent = recent_new(20000);
-	for (uint8_t i = 1; i <= 50; i++)
-		keep(i, 500);
-	assert_balance("recent");
-	assert_true(books->held > 3 && books->held < 50);
-	recent_each(recent, 3, note, NULL);
-	CAME("50[a]r0 49[a]r0 48[a]r0 ");
-	recent_each(recent, 0, note, NULL);
-	CAME("");
-	keep(60, 50000);
-	assert_balance("recent");
-	assert_int_equal(books->dropped[0], 1);
-	traces = 0;
-	recent_each(recent, UINT32_MAX, note, NULL);
-	assert_int_equal(traces, books->held);
-	recent_free(recent);
-	recent_free(NULL);
-}
-
-static void *push_many(void *ctx)
-{
-	for (int i = 0; i < 2000; i++)
-		keep((uint8_t)(i % 200 + 1), 100);
-	return NULL;
-}
-
-static void look(void *ctx, const struct trace *t)
-{
-	assert_int_equal(t->span_cnt, 1);
-	assert_int_equal(t->spans[0]->span_id.b[0], 'a');
-}
-
-static void readers_and_a_writer_do_not_disturb_each_other(void **state)
-{
-	pthread_t writer;
-
-	recent = recent_new(50000);
-	assert_int_equal(pthread_create(&writer, NULL, push_many, NULL), 0);
-	for (int i = 0; i < 300; i++)
-		recent_each(recent, 1000, look, NULL);
-	pthread_join(writer, NULL);
-	assert_balance("recent");
-	recent_free(recent);
-}
-
 static int make_resource(void **state)
 {
 	resource = resource_new();
@@ -328,8 +262,6 @@ int main(void)
 		T(past_the_cap_the_oldest_goes_early),
 		T(a_span_without_a_trace_is_dropped),
 		T(many_spans_in_one_trace_stay_cheap),
-		cmocka_unit_test(the_newest_traces_are_kept),
-		cmocka_unit_test(readers_and_a_writer_do_not_disturb_each_other),
 	};
 	return cmocka_run_group_tests_name("trace/trace", tests, make_resource, put_resource);
 }
