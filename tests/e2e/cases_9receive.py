@@ -33,6 +33,14 @@ class Receiver(Gateway):
         finally:
             c.close()
 
+    def get(self, path):
+        """(status, body)"""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as r:
+                return r.status, r.read()
+        except urllib.error.HTTPError as e:
+            return e.code, e.read()
+
     def trace(self, trace_id):
         """Its spans, or None."""
         try:

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import tempfile
 import threading
 
@@ -162,6 +163,35 @@ def certificate(env):
     return cert, key
 
 
+class Authority:
+    """A certificate authority of its own. .cert; issue(name) gives (certificate file, key file)"""
+
+    def __init__(self, env, name):
+        self.env, self.openssl, self.home = env, need("openssl"), env.path(f"tls/{name}")
+        os.makedirs(self.home, exist_ok=True)
+        self.cert, self.key = self.make(name, "-addext", "keyUsage=critical,keyCertSign")
+
+    def make(self, name, *args):
+        cert, key = os.path.join(self.home, f"{name}.pem"), os.path.join(self.home, f"{name}.key")
+        r = self.env.run([self.openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                          "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", f"/CN={name}", *args])
+        check(r.returncode == 0, f"openssl: {r.stderr}")
+        return cert, key
+
+    def issue(self, name):
+        return self.make(name, "-CA", self.cert, "-CAkey", self.key, "-addext", "basicConstraints=critical,CA:false",
+                         "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1")
+
+
+def tls_context(certificate, client_ca):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(client_ca)
+    return context
+
+
 def dns_server(env):
     binary = need("dnsmasq")
     port = free_port()
@@ -178,10 +208,11 @@ def dns_server(env):
 
 class Endpoint:
     """An OTLP/HTTP receiver. answers: status codes (with headers) to give first, then 200.
+    tls: its (certificate, key); client_ca: who signs the clients' certificates.
 
     Each request is kept as (path, headers, body unpacked, status given)."""
 
-    def __init__(self, answers=(), hang=False):
+    def __init__(self, answers=(), hang=False, tls=None, client_ca=None):
         self.requests = []
         todo = list(answers)
         outer = self
@@ -210,6 +241,10 @@ class Endpoint:
         self.stopped = threading.Event()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        if tls:
+            self.server.socket = tls_context(tls, client_ca).wrap_socket(self.server.socket, server_side=True,
+                                                                         do_handshake_on_connect=False)
+            self.server.handle_error = lambda *_: None  # a client that does not trust us
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

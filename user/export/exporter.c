@@ -227,7 +227,8 @@ static int register_books(struct exporter *e)
 		  &e->delivery.retries },
 		{ "endpoints_down", "Endpoints that are put aside because they fail.", "gauge",
 		  read_count, &e->delivery.down },
-		{ "spool_bytes", "Bytes of spans that wait on disk.", "gauge", read_spooled, e },
+		{ "spool_bytes", "Bytes on disk, of spans that wait there.", "gauge", read_spooled,
+		  e },
 	};
 	int err = books_register(&e->queue.books);
 

@@ -144,6 +144,19 @@ static void segment_drop(struct spool *s, struct segment *g)
 	free(g);
 }
 
+/* The one that is added to, when nothing waits: what was delivered does not stay on the disk. A
+ * crash that undoes this brings back records that are marked, or at worst sent again. */
+static void segment_clear(struct spool *s, struct segment *g)
+{
+	uint64_t left = sizeof(struct segment_head);
+
+	if (g->size == left || ftruncate(g->fd, (off_t)left))
+		return;
+	s->size -= g->size - left;
+	g->size = left;
+	s->at = left;
+}
+
 static int segment_add(struct spool *s)
 {
 	struct segment_head head = { 0 };
@@ -222,9 +235,10 @@ static bool find_record(struct spool *s)
 
 	while ((g = s->segments)) {
 		if (s->at >= g->size) {
-			/* the one that is added to stays until it is full */
-			if (!g->next && g->size < s->segment_bytes / 2)
+			if (!g->next) {
+				segment_clear(s, g);
 				return false;
+			}
 			segment_drop(s, g);
 			s->at = sizeof(struct segment_head);
 		} else if (!read_head(g, s->at, &s->head)) {

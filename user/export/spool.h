@@ -2,8 +2,8 @@
 /*
  * Bodies that wait on disk, in order, and survive the process. A folder of append-only segments;
  * each record carries checksums of its head and of its body, and a mark that is set in place when
- * it has been dealt with. A segment whose records are all marked is unlinked. At the start a torn
- * tail is cut off. A record is durable (fdatasync) when spool_add returns.
+ * it has been dealt with. A segment whose records are all marked is unlinked, the last one emptied.
+ * At the start a torn tail is cut off. A record is durable (fdatasync) when spool_add returns.
  *
  * One thread adds, one takes. flock keeps a second process out.
  */

@@ -69,7 +69,11 @@ static void records_come_back_in_order(void **state)
 	while (out < in)
 		take_one(s, ++out);
 	assert_int_equal(spool_peek(s, &r), -ENOENT);
-	assert_true(spool_size(s) < 100000);
+	assert_true(spool_size(s) < 64); /* what was delivered is gone */
+	add(s, ++in);
+	spool_close(s);
+	s = open_spool("order", 1 << 20, NULL);
+	take_one(s, in);
 	spool_close(s);
 }
 
