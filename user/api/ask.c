@@ -13,11 +13,15 @@
 
 /* ---- traces ---- */
 
-struct trace *api_trace_show(const struct trace *found)
+/* As it is stored where there is nothing to correct. */
+static struct trace *show_trace(const struct trace *found)
 {
-	struct trace *t = trace_new(&found->id);
 	struct adjusted done;
+	struct trace *t;
 
+	if (!trace_adjustable(found))
+		return trace_get(found);
+	t = trace_new(&found->id);
 	for (uint32_t i = 0; t && i < found->span_cnt; i++)
 		if (!trace_add(t, found->spans[i])) {
 			trace_put(t);
@@ -42,7 +46,7 @@ int api_trace_load(struct call *c, const struct trace_id *id, struct trace **ret
 
 	if (err)
 		return err;
-	shown = api_trace_show(stored);
+	shown = show_trace(stored);
 	trace_put(stored);
 	if (!shown)
 		return -ENOMEM;
@@ -141,26 +145,42 @@ struct page {
 	bool (*row)(void *ctx, const struct search_trace *t);
 	void *ctx;
 	uint32_t cnt;
+	bool failed;
 };
 
-static bool write_row(void *ctx, const struct search_trace *t)
+static bool write_row(void *ctx, const struct search_trace *found)
 {
 	struct page *p = ctx;
+	struct trace *whole = show_trace(found->trace);
+	struct search_trace shown = *found;
+	bool more;
 
+	p->failed = !whole;
+	if (p->failed)
+		return false;
+	shown.trace = whole;
+	for (uint32_t i = 0; i < whole->span_cnt && whole != found->trace; i++) {
+		shown.start_ns = MIN(i ? shown.start_ns : UINT64_MAX, whole->spans[i]->start_ns);
+		shown.end_ns = MAX(i ? shown.end_ns : 0, whole->spans[i]->end_ns);
+	}
 	p->cnt++;
-	return p->row(p->ctx, t) && !p->call->page.failed;
+	more = p->row(p->ctx, &shown) && !p->call->page.failed;
+	trace_put(whole);
+	return more;
 }
 
 bool ask_search(struct call *c, struct search *q,
 		bool (*row)(void *ctx, const struct search_trace *t), void *ctx,
 		struct search_end *ret_end, bool *ret_late)
 {
-	struct page p = { c, row, ctx, 0 };
+	struct page p = { .call = c, .row = row, .ctx = ctx };
 	int err;
 
 	q->deadline_ns = c->deadline_ns;
 	*ret_end = (struct search_end){ .traces = 0 };
 	err = search_run(c->cfg->store, q, write_row, &p, ret_end);
+	if (p.failed)
+		err = -ENOMEM;
 	*ret_late = err == -ETIMEDOUT;
 	/* what came until the deadline is worth showing */
 	if (err && !(*ret_late && p.cnt)) {

@@ -12,8 +12,6 @@
 /* The one place where a trace from the store is made fit to be shown: clocks of several hosts made
  * to agree, calls seen twice marked. 0 or -ENOENT, -EIO, -ENOMEM; the caller puts it. */
 int api_trace_load(struct call *c, const struct trace_id *id, struct trace **ret_trace);
-/* The same of one that a search found. NULL without memory. */
-struct trace *api_trace_show(const struct trace *found);
 
 /* Loads the trace that the path names into *ret; answers with an error and false when it cannot. */
 bool ask_trace(struct call *c, const char *param, struct trace **ret);
@@ -45,8 +43,8 @@ bool ask_range(struct call *c, const char *start, const char *end, uint64_t look
 /* ---- searches ----------------------------------------------------------------------------------
  */
 
-/* Runs one and has each trace written by row; what a deadline left over is in *ret_end and
- * *ret_late. False: answered with an error. */
+/* Runs one and has each trace, made fit as above, written by row; what a deadline left over is in
+ * *ret_end and *ret_late. False: answered with an error. */
 bool ask_search(struct call *c, struct search *q,
 		bool (*row)(void *ctx, const struct search_trace *t), void *ctx,
 		struct search_end *ret_end, bool *ret_late);

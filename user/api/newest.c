@@ -15,19 +15,14 @@ struct newest {
 	struct trace *trace[RECENT_MAX];
 	uint32_t cnt;
 	size_t spans;
-	bool failed;
 };
 
 static bool keep_trace(void *ctx, const struct search_trace *found)
 {
 	struct newest *n = ctx;
-	struct trace *t = api_trace_show(found->trace);
 
-	n->failed = !t;
-	if (!t)
-		return false;
-	n->trace[n->cnt++] = t;
-	n->spans += t->span_cnt;
+	n->trace[n->cnt++] = trace_get(found->trace);
+	n->spans += found->trace->span_cnt;
 	return n->cnt < RECENT_MAX && n->spans < SPANS_MAX;
 }
 
@@ -36,7 +31,7 @@ static int write_newest(struct call *c, const struct newest *n)
 	const struct span **all = arena_alloc_raw(c->mem, (n->spans + 1) * sizeof(*all));
 	size_t cnt = 0;
 
-	if (!all || n->failed)
+	if (!all)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < n->cnt; i++)
 		for (uint32_t k = 0; k < n->trace[i]->span_cnt; k++)

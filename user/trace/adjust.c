@@ -124,17 +124,25 @@ static int adjust_clocks(struct trace *t, uint32_t *ret_moved)
 	return err || !moved ? err : trace_order(t, &orphans);
 }
 
+static bool has_hosts(const struct trace *t)
+{
+	for (uint32_t i = 1; i < t->span_cnt; i++)
+		if (t->spans[i]->resource != t->spans[0]->resource &&
+		    !str_eq(host_of(t->spans[i]->resource), host_of(t->spans[0]->resource)))
+			return true;
+	return false;
+}
+
+bool trace_adjustable(const struct trace *t)
+{
+	return has_hosts(t) || trace_has_both(t);
+}
+
 int trace_adjust(struct trace *t, struct adjusted *ret)
 {
 	struct adjusted a = { 0 };
-	bool hosts = false;
-	int err = 0;
+	int err = has_hosts(t) ? adjust_clocks(t, &a.moved) : 0;
 
-	for (uint32_t i = 1; i < t->span_cnt && !hosts; i++)
-		hosts = t->spans[i]->resource != t->spans[0]->resource &&
-			!str_eq(host_of(t->spans[i]->resource), host_of(t->spans[0]->resource));
-	if (hosts)
-		err = adjust_clocks(t, &a.moved);
 	if (err)
 		return err;
 	a.duplicates = trace_mark_duplicates(t);

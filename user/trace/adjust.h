@@ -21,6 +21,8 @@ struct adjusted {
 	uint32_t duplicates;
 };
 
+/* Whether there is anything to look for: spans of several hosts, or of capture and of an SDK. */
+bool trace_adjustable(const struct trace *t);
 /* On a trace of the caller's own (one reference); it is in order afterwards. Traces of more than
  * 10,000 spans are looked through for clocks only. 0, or -ENOMEM: nothing was changed. */
 int trace_adjust(struct trace *t, struct adjusted *ret);

@@ -119,13 +119,20 @@ static const struct span *twin_of(const struct trace *t, const struct span *ours
 	return times == 1 ? by_time : NULL;
 }
 
-uint32_t trace_mark_duplicates(struct trace *t)
+bool trace_has_both(const struct trace *t)
 {
-	uint32_t ours = 0, marked = 0;
+	uint32_t ours = 0;
 
 	for (uint32_t i = 0; i < t->span_cnt; i++)
 		ours += is_ours(t->spans[i]);
-	if (!ours || ours == t->span_cnt || t->span_cnt > SPANS_MAX)
+	return ours && ours < t->span_cnt && t->span_cnt <= SPANS_MAX;
+}
+
+uint32_t trace_mark_duplicates(struct trace *t)
+{
+	uint32_t marked = 0;
+
+	if (!trace_has_both(t))
 		return 0;
 	for (uint32_t i = 0; i < t->span_cnt; i++) {
 		const struct span *twin = is_ours(t->spans[i]) ? twin_of(t, t->spans[i]) : NULL;
