@@ -123,6 +123,7 @@ static void read_body(struct str body)
 			return;
 		block_scan(b, &q, visit_span, NULL);
 		block_values(b, &fields[i], NULL, (struct time_range){ 1, 0 }, visit_value, NULL);
+		block_trace_fields(b, ids, 2, fields, 2, visit_span, NULL);
 		block_traces(b, ids, 2, visit_span, NULL);
 		q.where = NULL;
 		block_scan(b, &q, visit_span, NULL);

@@ -114,6 +114,7 @@ static void get_traces(struct call *c)
 	g->call = c;
 	if (!jaeger_search(c, &names, 0, LIMIT_DEFAULT, &q))
 		return;
+	q.whole = true;
 	if (ask_search(c, &q, gather, g, &end, &late)) {
 		if (g->cnt)
 			write_gathered(c, g);

@@ -194,6 +194,7 @@ static void get_traces(struct call *c)
 	}
 	if (!jaeger_search(c, &names, arg_number(c, "lookback", LOOKBACK_NS), LIMIT_DEFAULT, &q))
 		return;
+	q.whole = true;
 	w.j = envelope_open(c);
 	json_open(&w.j, '[');
 	if (!ask_search(c, &q, write_trace, &w, &end, &late))

@@ -42,7 +42,8 @@ static int write_newest(struct call *c, const struct newest *n)
 static void get_recent(struct call *c)
 {
 	struct newest *n = arena_alloc(c->mem, sizeof(*n));
-	struct search q = { .limit = (uint32_t)arg_number(c, "limit", RECENT_DEFAULT) };
+	struct search q = { .limit = (uint32_t)arg_number(c, "limit", RECENT_DEFAULT),
+			    .whole = true };
 	struct search_end end;
 	bool late;
 	int err = n ? 0 : -ENOMEM;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A search: traces that may be meant are found by their spans, loaded whole, and looked at. */
+/* A search: traces that may be meant are found by their spans, loaded, and looked at. */
 #include "api/search_parts.h"
 
 #include <errno.h>
@@ -246,6 +246,7 @@ int search_run(struct store *s, const struct search *q,
 				    .seek = choose_seek(&h),
 				    .range = q->range,
 				    .deadline_ns = q->deadline_ns };
+	h.finder.fields = search_reads(q, h.mem, &h.finder.field_cnt);
 	err = hunt_run(&h, q->page ? &page : NULL);
 out:
 	finder_fini(&h.finder);

@@ -4,9 +4,9 @@
  * Jaeger's and our own search answer from.
  *
  * A trace is found when it has a span that started in the range and satisfies what is asked; what
- * is asked of several spans (query, calls, durations) is looked for in the whole trace, also in its
- * spans outside the range. The order is by a trace's newest span that satisfies the condition it
- * was found by, then by trace id: it holds between pages while new traces come in.
+ * is asked of several spans (query, calls, durations) is looked for in all of the trace, also in
+ * its spans outside the range. The order is by a trace's newest span that satisfies the condition
+ * it was found by, then by trace id: it holds between pages while new traces come in.
  */
 #ifndef API_SEARCH_H
 #define API_SEARCH_H
@@ -29,6 +29,7 @@ struct search {
 	uint32_t spans_per_set;	     /* matched spans handed out; 0: 3 */
 	uint64_t deadline_ns;	     /* monotonic; 0: none */
 	const char *page;	     /* 'next' of the page before, same question; NULL: first */
+	bool whole; /* the visitor reads everything of the traces, not just what is named */
 };
 
 struct search_service {
@@ -46,7 +47,7 @@ struct search_set {
 };
 
 struct search_trace {
-	const struct trace *trace; /* whole */
+	const struct trace *trace; /* every span, as much of each as store_trace_fields() says */
 	struct str root_service;   /* empty: no root came */
 	struct str root_name;
 	uint64_t start_ns; /* of the first span */

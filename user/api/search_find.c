@@ -148,7 +148,7 @@ void finder_fini(struct finder *f)
 	f->item = NULL;
 }
 
-/* ---- whole traces --------------------------------------------------------------------------- */
+/* ---- their traces --------------------------------------------------------------------------- */
 
 /* Traces of one look into the store: few at first, more while they are small, so that a block is
  * opened for many, and what is in memory at the same time stays near BATCH_BYTES. */
@@ -224,6 +224,14 @@ static int visit_batch(const struct finder *f, const struct batch *b, const stru
 	return err;
 }
 
+static int load(const struct finder *f, const struct trace_id *ids, uint32_t cnt,
+		struct trace_sink out)
+{
+	if (!f->fields)
+		return store_traces(f->store, ids, cnt, out);
+	return store_trace_fields(f->store, ids, cnt, f->fields, f->field_cnt, out);
+}
+
 int finder_each(struct finder *f, const struct place *from,
 		int (*visit)(void *ctx, const struct place *p, const struct trace *t), void *ctx)
 {
@@ -237,7 +245,7 @@ int finder_each(struct finder *f, const struct place *from,
 		cnt = b.cnt;
 		for (uint32_t i = 0; i < cnt; i++)
 			ids[i] = b.place[i].id;
-		err = store_traces(f->store, ids, cnt, (struct trace_sink){ &b, take_trace });
+		err = load(f, ids, cnt, (struct trace_sink){ &b, take_trace });
 		if (!err)
 			err = visit_batch(f, &b, from, visit, ctx);
 		for (uint32_t i = 0; i < cnt; i++)

@@ -21,6 +21,9 @@ struct finder {
 	const struct cond *seek;
 	struct time_range range;
 	uint64_t deadline_ns;
+	/* What is read of spans; NULL: everything. */
+	const struct field *fields;
+	uint32_t field_cnt;
 	struct place *item; /* owned: found, in order */
 	uint32_t cnt;
 };
@@ -44,5 +47,8 @@ bool summarize(const struct spantree *tree, struct arena *mem, struct search_tra
 
 /* Fields that conditions and the query name and a span alone has, each once; in mem. */
 uint32_t search_fields(const struct search *q, struct arena *mem, const struct field **ret_fields);
+
+/* All that looking at a trace reads of its spans, in mem; NULL: that is not known. */
+const struct field *search_reads(const struct search *q, struct arena *mem, uint32_t *ret_cnt);
 
 #endif

@@ -68,6 +68,7 @@ bool summarize(const struct spantree *tree, struct arena *mem, struct search_tra
 struct field_list {
 	struct field *item;
 	uint32_t cnt;
+	bool cut; /* there were more */
 };
 
 static void add_field(struct field_list *l, const struct field *f)
@@ -77,6 +78,8 @@ static void add_field(struct field_list *l, const struct field *f)
 			return;
 	if (l->cnt < FIELDS_MAX)
 		l->item[l->cnt++] = *f;
+	else
+		l->cut = true;
 }
 
 static void add_cond(struct field_list *l, const struct cond *c)
@@ -105,6 +108,32 @@ uint32_t search_fields(const struct search *q, struct arena *mem, const struct f
 	add_cond(&l, q->where);
 	add_cond(&l, q->calls);
 	return l.cnt;
+}
+
+/* Events and links are read one by one; spans that are read with one of their fields have them. */
+static struct field field_read(const struct tql_field *f)
+{
+	if (f->ask == ASK_EVENT_SINCE_START || f->ask == ASK_LINK_TRACE_ID ||
+	    f->ask == ASK_LINK_SPAN_ID)
+		return (struct field){ .kind = FIELD_EVENT_NAME };
+	return f->ask == ASK_FIELD ? f->field : (struct field){ .kind = FIELD_NAME };
+}
+
+const struct field *search_reads(const struct search *q, struct arena *mem, uint32_t *ret_cnt)
+{
+	struct field_list l = { .item = arena_alloc(mem, FIELDS_MAX * sizeof(*l.item)) };
+
+	if (!l.item || q->whole || (q->query && q->query->field_cnt == ARRAY_LEN(q->query->fields)))
+		return NULL;
+	for (uint32_t i = 0; q->query && i < q->query->field_cnt; i++) {
+		struct field f = field_read(q->query->fields[i]);
+
+		add_field(&l, &f);
+	}
+	add_cond(&l, q->where);
+	add_cond(&l, q->calls);
+	*ret_cnt = l.cnt;
+	return l.cut ? NULL : l.item;
 }
 
 void search_field_name(const struct field *f, struct buf *out)

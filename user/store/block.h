@@ -73,6 +73,10 @@ void block_close(struct block *b);
 /* Each span of one of these traces, whole. visit as below. */
 int block_traces(struct block *b, const struct trace_id *ids, size_t cnt,
 		 bool (*visit)(void *ctx, const struct span *s), void *ctx);
+/* The same with no more than store_trace_fields() says. */
+int block_trace_fields(struct block *b, const struct trace_id *ids, size_t cnt,
+		       const struct field *fields, size_t field_cnt,
+		       bool (*visit)(void *ctx, const struct span *s), void *ctx);
 /* As store_scan(), newest first. Returns 1 when the visitor ended it. */
 int block_scan(struct block *b, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *s), void *ctx);

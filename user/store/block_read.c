@@ -68,6 +68,25 @@ static void seek_row(struct block *b, uint32_t row)
 
 /* ---- a row ---- */
 
+void want_field(struct block *b, const struct field *f, struct want *w)
+{
+	struct attr_field at;
+
+	switch (f->kind) {
+	case FIELD_ATTR:
+	case FIELD_SPAN_ATTR:
+		field_columns(b, f->key, &at);
+		for (uint32_t i = 0; w->column && i < at.cnt; i++)
+			w->column[at.column[i] - b->column] = true;
+		break;
+	case FIELD_EVENT_ATTR:
+	case FIELD_EVENT_NAME:
+	case FIELD_LINK_ATTR:
+	case FIELD_STATUS_MESSAGE: w->details = true; break;
+	default: break; /* always there */
+	}
+}
+
 int load_wanted(struct block *b, const struct want *w)
 {
 	static const enum body_ints ints[] = { INTS_TRACE_START, INTS_START,  INTS_DURATION,
@@ -319,10 +338,9 @@ static int visit_rows(struct block *b, const struct want *w, uint32_t from, uint
 	return err;
 }
 
-int block_traces(struct block *b, const struct trace_id *ids, size_t cnt,
-		 bool (*visit)(void *ctx, const struct span *s), void *ctx)
+static int visit_traces(struct block *b, const struct want *w, const struct trace_id *ids,
+			size_t cnt, bool (*visit)(void *ctx, const struct span *s), void *ctx)
 {
-	const struct want whole = { .details = true };
 	struct trace_id *sorted;
 	const uint8_t *have;
 	int err = load_section(b, b->bytes[BYTES_TRACE_IDS], &have);
@@ -338,8 +356,29 @@ int block_traces(struct block *b, const struct trace_id *ids, size_t cnt,
 	qsort(sorted, cnt, sizeof(*sorted), by_id);
 	for (uint32_t t = 0; t < b->traces && !err; t++)
 		if (bsearch(have + (size_t)t * sizeof(*ids), sorted, cnt, sizeof(*sorted), by_id))
-			err = visit_rows(b, &whole, b->trace_first[t], b->trace_first[t + 1], visit,
+			err = visit_rows(b, w, b->trace_first[t], b->trace_first[t + 1], visit,
 					 ctx);
 	free(sorted);
+	return err;
+}
+
+int block_traces(struct block *b, const struct trace_id *ids, size_t cnt,
+		 bool (*visit)(void *ctx, const struct span *s), void *ctx)
+{
+	return visit_traces(b, &(struct want){ .details = true }, ids, cnt, visit, ctx);
+}
+
+int block_trace_fields(struct block *b, const struct trace_id *ids, size_t cnt,
+		       const struct field *fields, size_t field_cnt,
+		       bool (*visit)(void *ctx, const struct span *s), void *ctx)
+{
+	struct want w = { .column = calloc((size_t)b->column_cnt + 1, sizeof(*w.column)) };
+	int err = w.column ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < field_cnt && !err; i++)
+		want_field(b, &fields[i], &w);
+	if (!err)
+		err = visit_traces(b, &w, ids, cnt, visit, ctx);
+	free(w.column);
 	return err;
 }

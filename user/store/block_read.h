@@ -139,8 +139,10 @@ int load_ids(struct block *b);
 /* What of a row is read. */
 struct want {
 	bool details;
-	const bool *column; /* NULL: all */
+	bool *column; /* NULL: all */
 };
+/* Wants one field more. */
+void want_field(struct block *b, const struct field *f, struct want *w);
 int load_wanted(struct block *b, const struct want *w);
 /* The row as a span; borrowed until the next. After load_wanted(). */
 int read_row(struct block *b, const struct want *w, uint32_t row, struct span *ret_span);

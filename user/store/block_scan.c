@@ -123,27 +123,6 @@ static int visit_newest(struct block *b, const struct want *w, struct found *hea
 	return err;
 }
 
-/* ---- which columns are read ---- */
-
-static void want_field(struct block *b, const struct field *f, bool *column, struct want *w)
-{
-	struct attr_field at;
-
-	switch (f->kind) {
-	case FIELD_ATTR:
-	case FIELD_SPAN_ATTR:
-		field_columns(b, f->key, &at);
-		for (uint32_t i = 0; i < at.cnt; i++)
-			column[at.column[i] - b->column] = true;
-		break;
-	case FIELD_EVENT_ATTR:
-	case FIELD_EVENT_NAME:
-	case FIELD_LINK_ATTR:
-	case FIELD_STATUS_MESSAGE: w->details = true; break;
-	default: break; /* always there */
-	}
-}
-
 int block_scan(struct block *b, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *s), void *ctx)
 {
@@ -168,7 +147,7 @@ int block_scan(struct block *b, const struct scan *q,
 		if (mask[i])
 			heap[cnt++] = (struct found){ b->start[i], i };
 	for (size_t i = 0; i < q->field_cnt; i++)
-		want_field(b, &q->fields[i], column, &w);
+		want_field(b, &q->fields[i], &w);
 	err = visit_newest(b, &w, heap, cnt, q, visit, ctx);
 out:
 	free(mask);

@@ -181,7 +181,7 @@ static void detail_values(struct values *x, const struct span *s)
 /* Row by row: whatever is in no column of its own. */
 static int row_values(struct values *x)
 {
-	const bool *none = calloc((size_t)x->b->column_cnt + 1, sizeof(*none));
+	bool *none = calloc((size_t)x->b->column_cnt + 1, sizeof(*none));
 	const struct want w = { .details = x->f->kind == FIELD_EVENT_ATTR ||
 					   x->f->kind == FIELD_EVENT_NAME ||
 					   x->f->kind == FIELD_LINK_ATTR ||
@@ -206,7 +206,7 @@ static int row_values(struct values *x)
 				emit(x, &v);
 		}
 	}
-	free((void *)(uintptr_t)none);
+	free(none);
 	return err;
 }
 

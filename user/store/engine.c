@@ -434,6 +434,7 @@ const struct store_ops engine_embedded = {
 	.writer_free = engine_writer_free,
 	.admits = engine_admits,
 	.traces = engine_traces,
+	.trace_fields = engine_trace_fields,
 	.scan = engine_scan,
 	.services = engine_services,
 	.operations = engine_operations,

@@ -325,6 +325,8 @@ int view_each(struct view *v, struct time_range r,
 	      int (*visit)(void *ctx, struct view *v, const struct block_row *row), void *ctx);
 
 int engine_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct trace_sink out);
+int engine_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
+			const struct field *fields, size_t field_cnt, struct trace_sink out);
 int engine_scan(struct store *s, const struct scan *q,
 		bool (*visit)(void *ctx, const struct span *sp), void *ctx);
 int engine_services(struct store *s, struct time_range r,

@@ -92,6 +92,9 @@ static int may_match(struct view *v, const struct block_row *row, const struct c
 struct wanted {
 	const struct trace_id *ids;
 	size_t cnt;
+	const struct field *fields;
+	size_t field_cnt;
+	bool whole;
 	struct trace_id *some; /* those that a block may have */
 	struct gather *gather;
 	int err;
@@ -124,25 +127,43 @@ static int gather_block(void *ctx, struct view *v, const struct block_row *row)
 	err = view_body(v, row, &b);
 	if (err)
 		return err;
-	err = block_traces(b.block, w->some, cnt, gather_span, w);
+	if (w->whole)
+		err = block_traces(b.block, w->some, cnt, gather_span, w);
+	else
+		err = block_trace_fields(b.block, w->some, cnt, w->fields, w->field_cnt,
+					 gather_span, w);
 	body_close(&b);
 	return w->err ? w->err : MIN(err, 0);
 }
 
-int engine_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct trace_sink out)
+static int gather_all(struct store *s, struct wanted *w, struct trace_sink out)
 {
-	struct wanted w = { .ids = ids, .cnt = cnt };
 	int err = -ENOMEM;
 
-	w.some = malloc(cnt * sizeof(*ids));
-	w.gather = gather_new(ids, cnt);
-	if (w.some && w.gather)
-		err = engine_each((struct engine *)s, (struct time_range){ 0 }, gather_block, &w);
+	w->some = malloc(w->cnt * sizeof(*w->ids));
+	w->gather = gather_new(w->ids, w->cnt);
+	if (w->some && w->gather)
+		err = engine_each((struct engine *)s, (struct time_range){ 0 }, gather_block, w);
 	if (!err)
-		err = gather_finish(w.gather, out);
-	free(w.some);
-	gather_free(w.gather);
+		err = gather_finish(w->gather, out);
+	free(w->some);
+	gather_free(w->gather);
 	return err;
+}
+
+int engine_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct trace_sink out)
+{
+	struct wanted w = { .ids = ids, .cnt = cnt, .whole = true };
+
+	return gather_all(s, &w, out);
+}
+
+int engine_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
+			const struct field *fields, size_t field_cnt, struct trace_sink out)
+{
+	struct wanted w = { .ids = ids, .cnt = cnt, .fields = fields, .field_cnt = field_cnt };
+
+	return gather_all(s, &w, out);
 }
 
 /* ---- scans --------------------------------------------------------------------------------- */

@@ -32,6 +32,9 @@ struct store_ops {
 	/* unknown ids are left out; store_trace() is this with one id */
 	int (*traces)(struct store *s, const struct trace_id *ids, size_t cnt,
 		      struct trace_sink out);
+	/* NULL: they come whole */
+	int (*trace_fields)(struct store *s, const struct trace_id *ids, size_t cnt,
+			    const struct field *fields, size_t field_cnt, struct trace_sink out);
 	int (*scan)(struct store *s, const struct scan *q,
 		    bool (*visit)(void *ctx, const struct span *sp), void *ctx);
 	int (*services)(struct store *s, struct time_range r,

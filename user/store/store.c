@@ -101,6 +101,14 @@ int store_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct
 	return cnt ? s->ops->traces(s, ids, cnt, out) : 0;
 }
 
+int store_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
+		       const struct field *fields, size_t field_cnt, struct trace_sink out)
+{
+	if (!s->ops->trace_fields)
+		return store_traces(s, ids, cnt, out);
+	return cnt ? s->ops->trace_fields(s, ids, cnt, fields, field_cnt, out) : 0;
+}
+
 int store_scan(struct store *s, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *sp), void *ctx)
 {

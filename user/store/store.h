@@ -76,6 +76,11 @@ struct time_range {
 int store_trace(struct store *s, const struct trace_id *id, struct trace **ret_trace);
 /* Several, each block read once: borrowed for the call; unknown ids are left out. */
 int store_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct trace_sink out);
+/* The same, but what is read of their spans may be no more than ids, times, flags, name, kind,
+ * status, service, resource, scope and these fields; spans of one id that differ in nothing of that
+ * may come as one. */
+int store_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
+		       const struct field *fields, size_t field_cnt, struct trace_sink out);
 
 struct scan {
 	struct time_range range;

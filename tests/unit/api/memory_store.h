@@ -129,6 +129,52 @@ int store_scan(struct store *s, const struct scan *q,
 	return s->err;
 }
 
+/* The span with nothing that was not asked for. */
+static void memory_add(struct trace *t, const struct span *from, const struct field *fields,
+		       size_t field_cnt)
+{
+	struct attr left[SPAN_ATTRS_MAX];
+	struct span s = *from;
+	bool details = false;
+
+	s.attrs = (struct attrs){ .item = left };
+	for (size_t i = 0; i < field_cnt; i++)
+		details |= fields[i].kind == FIELD_EVENT_ATTR ||
+			   fields[i].kind == FIELD_LINK_ATTR ||
+			   fields[i].kind == FIELD_STATUS_MESSAGE ||
+			   fields[i].kind == FIELD_EVENT_NAME;
+	for (uint32_t k = 0; k < from->attrs.cnt; k++)
+		for (size_t i = 0; i < field_cnt; i++)
+			if (fields[i].kind <= FIELD_SPAN_ATTR &&
+			    str_eq(fields[i].key, from->attrs.item[k].key)) {
+				left[s.attrs.cnt++] = from->attrs.item[k];
+				break;
+			}
+	if (!details) {
+		s.event_cnt = s.link_cnt = 0;
+		s.status_message.len = 0;
+	}
+	trace_add(t, &s);
+}
+
+int store_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
+		       const struct field *fields, size_t field_cnt, struct trace_sink out)
+{
+	s->loads++;
+	for (size_t i = 0; i < cnt; i++) {
+		struct trace *t = trace_new(&ids[i]);
+		uint32_t orphans;
+
+		for (uint32_t k = 0; k < s->cnt; k++)
+			if (memcmp(&s->span[k]->trace_id, &ids[i], sizeof(ids[i])) == 0)
+				memory_add(t, s->span[k], fields, field_cnt);
+		if (t->span_cnt && !trace_order(t, &orphans))
+			out.push(out.ctx, t);
+		trace_put(t);
+	}
+	return s->err;
+}
+
 int store_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct trace_sink out)
 {
 	s->loads++;

@@ -82,6 +82,51 @@ static bool same_trace(const struct trace_id *a, const struct trace_id *b)
 	return memcmp(a, b, sizeof(*a)) == 0;
 }
 
+static bool same_as_far(const struct span *a, const struct span *b, const struct field *f)
+{
+	struct value x = field_value(f, a), y = field_value(f, b);
+
+	return memcmp(&a->span_id, &b->span_id, sizeof(a->span_id)) == 0 &&
+	       memcmp(&a->parent_id, &b->parent_id, sizeof(a->parent_id)) == 0 &&
+	       str_eq(a->name, b->name) && a->end_ns == b->end_ns && value_equal(&x, &y);
+}
+
+static bool check_field(void *ctx, const struct span *s)
+{
+	for (uint32_t i = 0; i < span_cnt; i++)
+		if (same_as_far(span[i], s, ctx))
+			return true;
+	fail_msg("no such span");
+	return false;
+}
+
+static void fields_of_traces(void **state)
+{
+	static const struct field all[] = {
+		{ FIELD_SPAN_ATTR, { "url.path", sizeof("url.path") - 1 } },
+		{ FIELD_ATTR, { "host.name", sizeof("host.name") - 1 } },
+		{ FIELD_SPAN_ATTR, { "a", sizeof("a") - 1 } },
+		{ FIELD_STATUS_MESSAGE, { "", sizeof("") - 1 } },
+		{ FIELD_EVENT_NAME, { "", sizeof("") - 1 } },
+		{ FIELD_SCOPE_NAME, { "", sizeof("") - 1 } },
+	};
+
+	for (uint64_t seed = 1; seed <= 5; seed++) {
+		struct block *b;
+
+		seal_spans(seed);
+		b = open_body();
+		for (uint32_t n = 0; n < span_cnt; n += 11)
+			for (size_t i = 0; i < ARRAY_LEN(all); i++)
+				assert_int_equal(block_trace_fields(b, &span[n]->trace_id, 1,
+								    &all[i], 1, check_field,
+								    (void *)(uintptr_t)&all[i]),
+						 0);
+		block_close(b);
+		drop_spans();
+	}
+}
+
 static void traces_by_id(void **state)
 {
 	struct trace_id two[3] = { { { 1, 2, 3 } } };
@@ -392,6 +437,7 @@ int main(void)
 		cmocka_unit_test(a_visitor_ends_a_scan),
 		cmocka_unit_test(a_scan_ends_at_its_deadline),
 		cmocka_unit_test(traces_by_id),
+		cmocka_unit_test(fields_of_traces),
 		cmocka_unit_test(scans_agree_with_cond_match),
 		cmocka_unit_test(values_are_all_there),
 		cmocka_unit_test(a_full_block_asks_to_be_sealed),

@@ -303,6 +303,10 @@ static void several_traces_come_with_one_call(void **state)
 				      (struct trace_sink){ &cnt, count_trace }),
 			 0);
 	assert_int_equal(cnt, 2);
+	assert_int_equal(store_trace_fields(f.store, ids, ARRAY_LEN(ids), NULL, 0,
+					    (struct trace_sink){ &cnt, count_trace }),
+			 0);
+	assert_int_equal(cnt, 4);
 }
 
 /* ---- encryption ---------------------------------------------------------------------------- */
