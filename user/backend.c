@@ -3,6 +3,7 @@
 #include "backend.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +31,9 @@ struct backend {
 	struct sampler *sampler;
 	struct producer *tail; /* what the sampler decides late */
 	struct receive *receive;
+	pthread_mutex_t further_lock;
 	struct further further[RECEIVERS_MAX];
+	bool quiet; /* no further ones any more */
 	struct api *live;
 };
 
@@ -199,36 +202,60 @@ int backend_receiver_add(struct backend *b, const char *id, const char *http, co
 			 char *why, size_t size)
 {
 	const struct receive_cfg cfg = receive_cfg_of(b, http, grpc);
+	struct further one = { .id = strdup(id) }, *f = b->further;
 	char text[RECEIVE_WHY_MAX] = "too many receivers";
-	struct further *f = b->further;
-	int err;
+	int err = one.id ? 0 : -ENOMEM;
 
+	pthread_mutex_lock(&b->further_lock);
 	while (f < b->further + RECEIVERS_MAX && f->id)
 		f++;
-	err = f < b->further + RECEIVERS_MAX ? receive_new(&cfg, &f->receive, text) : -ENOSPC;
 	if (!err)
-		err = exporters_check_loop(b->config, http, receive_http_port(f->receive), grpc,
-					   receive_grpc_port(f->receive));
-	if (err == -ELOOP) {
-		receive_free(f->receive);
+		err = b->quiet || f == b->further + RECEIVERS_MAX
+			      ? -ENOSPC
+			      : receive_new(&cfg, &one.receive, text);
+	if (!err && exporters_check_loop(b->config, http, receive_http_port(one.receive), grpc,
+					 receive_grpc_port(one.receive))) {
+		receive_free(one.receive);
 		snprintf(text, sizeof(text), "spans are exported to that address");
+		err = -EINVAL;
 	}
-	if (err)
+	if (err) {
 		snprintf(why, size, "%s", text);
-	else
-		f->id = strdup(id);
-	return err == -ELOOP ? -EINVAL : err;
+		free(one.id);
+	} else {
+		*f = one;
+	}
+	pthread_mutex_unlock(&b->further_lock);
+	return err;
+}
+
+static void further_close(struct further *f)
+{
+	receive_free(f->receive);
+	free(f->id);
+	*f = (struct further){ 0 };
 }
 
 void backend_receiver_remove(struct backend *b, const char *id)
 {
-	for (struct further *f = b->further; f < b->further + RECEIVERS_MAX; f++) {
-		if (!f->id || strcmp(f->id, id) != 0)
-			continue;
-		receive_free(f->receive);
-		free(f->id);
-		*f = (struct further){ 0 };
-	}
+	pthread_mutex_lock(&b->further_lock);
+	for (struct further *f = b->further; f < b->further + RECEIVERS_MAX; f++)
+		if (f->id && strcmp(f->id, id) == 0)
+			further_close(f);
+	pthread_mutex_unlock(&b->further_lock);
+}
+
+void backend_quiet(struct backend *b)
+{
+	if (!b)
+		return;
+	receive_free(b->receive);
+	b->receive = NULL;
+	pthread_mutex_lock(&b->further_lock);
+	b->quiet = true;
+	for (struct further *f = b->further; f < b->further + RECEIVERS_MAX; f++)
+		further_close(f);
+	pthread_mutex_unlock(&b->further_lock);
 }
 
 /* ---- public ---- */
@@ -258,6 +285,7 @@ int backend_open(const struct config *c, struct backend **ret_backend)
 
 	if (!err) {
 		b->config = c;
+		pthread_mutex_init(&b->further_lock, NULL);
 		err = sampling_rules(c, &b->rules);
 	}
 	if (!err)
@@ -320,10 +348,7 @@ void backend_close(struct backend *b)
 {
 	if (!b)
 		return;
-	receive_free(b->receive);
-	for (struct further *f = b->further; f < b->further + RECEIVERS_MAX; f++)
-		if (f->id)
-			backend_receiver_remove(b, f->id);
+	backend_quiet(b);
 	if (b->sampler)
 		sampler_flush(b->sampler);
 	sampler_free(b->sampler);
@@ -332,5 +357,6 @@ void backend_close(struct backend *b)
 	exporters_free(b->exporters);
 	store_close(b->store);
 	redact_rules_put(b->rules);
+	pthread_mutex_destroy(&b->further_lock);
 	free(b);
 }

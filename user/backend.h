@@ -38,7 +38,9 @@ void backend_metrics(struct backend *b, bool openmetrics, struct buf *out);
 void backend_set_live(struct backend *b, struct api *live);
 /* About ten times a second, from one thread; now_ns monotonic. */
 void backend_tick(struct backend *b, uint64_t now_ns);
-/* Receives no more, answers what is under way, decides and writes what waits; sends what is queued
+/* Receives no more, answers what is under way. Before the API goes, which live spans go to. */
+void backend_quiet(struct backend *b);
+/* Quiet, then decides and writes what waits; sends what is queued
  * for a few seconds. Producers are freed before. NULL is fine. */
 void backend_close(struct backend *b);
 

@@ -56,6 +56,7 @@ int command_gateway(const struct config *c)
 		loop(b, s, &signals);
 		notify_manager("STOPPING=1");
 	}
+	backend_quiet(b);
 	serve_free(s);
 	sourcing_close(sources);
 	backend_close(b);

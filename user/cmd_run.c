@@ -49,6 +49,7 @@ static int open_all(struct run *r)
 
 static void close_all(struct run *r)
 {
+	backend_quiet(r->backend);
 	serve_free(r->serve);
 	sourcing_close(r->sourcing);
 	/* the sinks are the last to go */
