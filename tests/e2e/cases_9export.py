@@ -7,9 +7,9 @@ import os
 import signal
 import time
 
-from cases_9receive import Receiver, new_id, request
-from lib import (TELLTALE, Authority, Endpoint, Skip, books, check, check_balance, equal, free_port, metrics,
-                 parse_otlp, wait_for)
+from cases_9receive import Receiver, modules, new_id, request
+from lib import (APPS, TELLTALE, Agent, Authority, Endpoint, books, check, check_balance, equal, free_port, metrics,
+                 parse_otlp, protobuf_spans, wait_for)
 
 
 def attr(key, **value):
@@ -188,6 +188,13 @@ def case_otel_timeout_and_batches(env):
     equal(check_balance(a.port)["export_otlp_http"]["held"], 5, "held")
     equal(a.finish(signal.SIGTERM), 0, "exit status")
     equal(len(endpoint.spans()), 95, "spans when it has ended")
+    endpoint.close()
+    endpoint = Endpoint()  # a batch larger than the queue would never be full
+    a = Receiver(env, "--otlp-endpoint", f"http://127.0.0.1:{endpoint.port}", environment={
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100", "OTEL_BSP_SCHEDULE_DELAY": "60000"})
+    send(a, request(new_id(), 95))
+    wait_for(lambda: len(endpoint.spans()) == 50, "half a queue")
+    a.finish(signal.SIGTERM)
     endpoint.close()
 
 
@@ -420,6 +427,60 @@ def case_https_and_mutual_tls(env):
     strict.close()
 
 
+class GrpcSink:
+    """An OTLP/gRPC receiver of another make. .port"""
+
+    def __init__(self, env, *tls):
+        node, packages = modules()
+        self.process = env.start([node, os.path.join(APPS, "grpc_sink.js"), packages, *tls], name="grpc_sink")
+        self.port = int(wait_for(lambda: self.process.out().split("\n")[0], "the gRPC server", 20))
+
+    def calls(self):
+        return [json.loads(line) for line in self.process.out().split("\n")[1:-1]]
+
+    def spans(self):
+        return [s for call in self.calls() for s in protobuf_spans(base64.b64decode(call["body"]))]
+
+
+def case_grpc_to_another_make(env):
+    """Headers, gzip, TLS and mutual TLS against grpc-js."""
+    ca, other = Authority(env, "grpc-ours"), Authority(env, "grpc-theirs")
+    server, client = ca.issue("localhost"), ca.issue("agent")
+    plain, tls, strict = GrpcSink(env), GrpcSink(env, *server), GrpcSink(env, *server, ca.cert)
+    grpc, ours = ("--otlp-protocol", "grpc", "--export-give-up", "1s"), ("--otlp-certificate", ca.cert)
+    mine = ("--otlp-client-certificate", client[0], "--otlp-client-key", client[1])
+    for sink, url, args, taken in (
+            (plain, "http://127.0.0.1:{}", ("--otlp-headers", "X-Key=a%20b", "--otlp-compression", "gzip"), True),
+            (tls, "https://localhost:{}", ours, True), (tls, "localhost:{}", ours, True),
+            (tls, "https://localhost:{}", ("--otlp-certificate", other.cert), False), (tls, "https://localhost:{}", (), False),
+            (tls, "http://localhost:{}", (), False), (strict, "https://localhost:{}", ours + mine, True),
+            (strict, "https://localhost:{}", ours, False)):
+        a, before = Source(env, *grpc, "--otlp-endpoint", url.format(sink.port), *args), len(sink.spans())
+        send_many(a, 5)
+        found = a.settled("otlp_grpc", 10)
+        equal((found["out"], found["dropped"]), (10, 0) if taken else (0, 10), f"books with {url} {args} ({a.err()[-300:]})")
+        equal(len(sink.spans()) - before, 10 if taken else 0, f"spans that arrived at {url} with {args}")
+        check(taken or "held and sent again" in a.err(), f"the log says why: {a.err()}")
+        a.end()
+    equal(plain.calls()[0]["metadata"]["x-key"], "a b", "a header")
+
+
+def case_the_wrong_port(env):
+    """What is mistaken most: HTTP to the gRPC port and gRPC to the HTTP port."""
+    b = Receiver(env)
+    for protocol, port in (("http/protobuf", b.grpc), ("grpc", b.http)):
+        a = Source(env, "--otlp-protocol", protocol, "--otlp-endpoint", f"http://127.0.0.1:{port}", "--export-give-up", "1s")
+        send_many(a, 1)
+        kind = "otlp_grpc" if protocol == "grpc" else "otlp_http"
+        equal(a.settled(kind, 2)["dropped"], 2, "spans dropped")
+        lines = [line for line in a.err().splitlines() if f"127.0.0.1:{port}" in line]
+        check(len(lines) == 1, f"one line in the log: {a.err()}")
+        check(("HTTP" if protocol == "grpc" else "gRPC") in lines[0], f"it says what to do: {lines[0]}")
+        a.end()
+    check_balance(b.port)
+    b.finish()
+
+
 def case_one_that_hangs_takes_no_time_from_others(env):
     """At the end all exporters have the same few seconds."""
     hang, path = Endpoint(hang=True), env.path("beside.jsonl")
@@ -459,6 +520,9 @@ def case_secrets_are_not_shown(env):
     wait_for(lambda: "127.0.0.1" in a.err() and "held and sent again" in a.err(), "the log to name the endpoint")
     a.end()
     check("s3cret" not in a.err() + a.out(), f"a secret is in the log: {a.err()}")
+    agent = Agent(env, "--pid", str(os.getpid()), "--otlp-endpoint", f"http://user:s3cret@127.0.0.1:{free_port()}")
+    equal(agent.finish(), 0, "exit status")
+    check("exported to http://***@127.0.0.1" in agent.err() and "s3cret" not in agent.err(), f"the log of run: {agent.err()}")
     r = env.run([TELLTALE, "options"], env=dict(os.environ, TELLTALE_OTLP_ENDPOINT="http://user:s3cret@h:1",
                                                 TELLTALE_KAFKA_SETTINGS="sasl.password=s3cret",
                                                 TELLTALE_STORE="clickhouse+http://u:s3cret@h:1/d"))
@@ -466,4 +530,17 @@ def case_secrets_are_not_shown(env):
 
 
 def case_kafka(env):
-    raise Skip("no Kafka broker; unit tests use librdkafka's own")
+    """Against librdkafka's own broker, since there is no other here."""
+    a = Source(env, "--kafka-brokers", "127.0.0.1:1", "--kafka-settings", "test.mock.num.brokers=1")
+    send_many(a, 20)
+    equal(a.settled("kafka", 40), {"in": 40, "out": 40, "held": 0, "dropped": 0}, "books")
+    a.end()
+    a = Source(env, "--kafka-brokers", f"127.0.0.1:{free_port()}", "--export-give-up", "1s", "--kafka-settings",
+               "message.timeout.ms=500")
+    send_many(a, 1)
+    equal(a.settled("kafka", 2)["dropped"], 2, "spans without a broker")
+    a.end()
+    for settings, word in (("no.such=1", "no.such"), ("acks=many", "acks"), ("nothing", "K=V")):
+        line = start_fails(env, "--kafka-brokers", "127.0.0.1:1", "--kafka-settings", settings, "--otlp-http", "off", "--otlp-grpc",
+                           "off", "--quiet")
+        check(word in line, line)

@@ -28,6 +28,8 @@ struct grpc {
 	size_t header_cnt, own_cnt;	 /* own: the first ones, which do not */
 
 	nghttp2_session *session; /* as long as the wire is up */
+	bool heard;		  /* anything on this connection */
+	bool is_http1;		  /* what answered */
 
 	/* the call */
 	char prefix[PREFIX];
@@ -116,6 +118,7 @@ static int new_session(struct grpc *g)
 	nghttp2_session_callbacks *calls;
 	int err;
 
+	g->heard = g->is_http1 = false;
 	if (nghttp2_session_callbacks_new(&calls))
 		return -ENOMEM;
 	nghttp2_session_callbacks_set_send_callback(calls, on_send);
@@ -135,9 +138,14 @@ static int receive(struct grpc *g)
 	uint8_t data[16384];
 	ssize_t n;
 
-	while ((n = wire_recv(g->wire, data, sizeof(data))) > 0)
-		if (nghttp2_session_mem_recv(g->session, data, (size_t)n) < 0)
+	while ((n = wire_recv(g->wire, data, sizeof(data))) > 0) {
+		if (!g->heard)
+			g->is_http1 =
+				str_starts((struct str){ (char *)data, (size_t)n }, STR("HTTP/1"));
+		g->heard = true;
+		if (g->is_http1 || nghttp2_session_mem_recv(g->session, data, (size_t)n) < 0)
 			return -EPIPE;
+	}
 	return n == -EAGAIN ? 0 : -EPIPE;
 }
 
@@ -222,7 +230,9 @@ static void send_body(void *conn, struct str body, const uint64_t *stop_ns, stru
 	/* A status that came before the end holds. */
 	if (err && !g->reply.has_status)
 		snprintf(ret->text, sizeof(ret->text), "%s",
-			 err == -ETIMEDOUT ? "no answer in time" : wire_error(g->wire));
+			 err == -ETIMEDOUT ? "no answer in time"
+			 : g->is_http1	   ? "it answers in HTTP/1.1; is it a port of OTLP/HTTP?"
+					   : wire_error(g->wire));
 	else
 		grpc_reply_judge(&g->reply, ret);
 	if (err)

@@ -242,7 +242,11 @@ void poster_post(struct poster *p, struct str body, const uint64_t *stop_ns, str
 		result = curl_run(p->multi, stop_ns);
 		curl_multi_remove_handle(p->multi, p->easy);
 	}
-	if (result)
+	/* libcurl's words for bytes that are no HTTP/1.1: OTLP's two ports were mixed up */
+	if (result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_WEIRD_SERVER_REPLY)
+		snprintf(ret->error, sizeof(ret->error),
+			 "it does not answer in HTTP/1.1; is it a port of gRPC?");
+	else if (result)
 		snprintf(ret->error, sizeof(ret->error), "%s", curl_easy_strerror(result));
 	/* An answer that is too long is cut off: its status has been read and holds. */
 	if (result == CURLE_OK || (result == CURLE_WRITE_ERROR && p->reply.failed))
