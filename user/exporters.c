@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -15,6 +16,7 @@
 #include "trace/trace.h"
 
 #define EXPORTERS_MAX 4
+#define PATH_BYTES    4096
 /* For what is queued when it ends, of all together. */
 #define END_MS 5000
 
@@ -77,17 +79,38 @@ static struct trees *trees_new(void)
 
 /* ---- public ---- */
 
-static int add(struct exporters *e, const struct config *c, struct exporter_cfg cfg)
+/* A folder of its own in --export-spool. 0, or -errno and why. */
+static int spool_path(const char *dir, const char *name, char out[PATH_BYTES],
+		      char why[EXPORTER_WHY_MAX])
 {
-	char why[EXPORTER_WHY_MAX];
-	int err;
+	int err = mkdir(dir, 0700) && errno != EEXIST ? -errno : 0;
+
+	if (!err && snprintf(out, PATH_BYTES, "%s/%s", dir, name) >= PATH_BYTES)
+		err = -ENAMETOOLONG;
+	if (err)
+		snprintf(why, EXPORTER_WHY_MAX, "--export-spool %s: %s", dir, strerror(-err));
+	return err;
+}
+
+/* spool: what its folder is called; NULL: what it is sent to is a disk itself. */
+static int add(struct exporters *e, const struct config *c, struct exporter_cfg cfg,
+	       const char *spool)
+{
+	char why[EXPORTER_WHY_MAX], path[PATH_BYTES];
+	int err = 0;
 
 	cfg.delay_ms = (uint32_t)MAX(c->export_delay_ns / NS_PER_MS, 1);
 	cfg.give_up_ms = (uint32_t)(c->export_give_up_ns / NS_PER_MS);
 	cfg.batch_spans = c->export_batch;
 	cfg.queue_spans = c->export_spans;
 	cfg.queue_bytes = (size_t)c->queue_size;
-	err = exporter_new(&cfg, &e->v[e->cnt], why);
+	if (c->export_spool && spool) {
+		err = spool_path(c->export_spool, spool, path, why);
+		cfg.spool_dir = path;
+		cfg.spool_bytes = c->export_spool_bytes;
+	}
+	if (!err)
+		err = exporter_new(&cfg, &e->v[e->cnt], why);
 	if (err)
 		fprintf(stderr, "telltale: %s\n", why);
 	else
@@ -109,11 +132,9 @@ static int add_otlp(struct exporters *e, const struct config *c)
 		.cert_file = c->otlp_client_certificate,
 		.key_file = c->otlp_client_key,
 		.timeout_ms = (uint32_t)(c->otlp_timeout_ns / NS_PER_MS),
-		.spool_dir = c->export_spool,
-		.spool_bytes = c->export_spool_bytes,
 	};
 
-	return c->otlp_urls.cnt ? add(e, c, cfg) : 0;
+	return c->otlp_urls.cnt ? add(e, c, cfg, "otlp") : 0;
 }
 
 static int add_others(struct exporters *e, const struct config *c)
@@ -134,12 +155,12 @@ static int add_others(struct exporters *e, const struct config *c)
 					    .endpoint_cnt = c->kafka_brokers.cnt,
 					    .topic = c->kafka_topic,
 					    .kafka_settings = c->kafka_settings };
-	int err = c->export_file ? add(e, c, file) : 0;
+	int err = c->export_file ? add(e, c, file, NULL) : 0;
 
 	if (!err && c->zipkin_endpoint)
-		err = add(e, c, zipkin);
+		err = add(e, c, zipkin, "zipkin");
 	if (!err && c->kafka_brokers.cnt)
-		err = add(e, c, kafka);
+		err = add(e, c, kafka, "kafka");
 	return err;
 }
 

@@ -358,7 +358,7 @@ def case_the_spool_survives_kill_9(env):
     wait_for(lambda: a.gauge("export_otlp_http_queue_bytes") == 0 and a.exported("otlp_http")["held"] == 100,
              "the spans to be on disk", step=0.1)
     check(a.gauge("export_otlp_http_spool_bytes") > 1000, "bytes on disk")
-    equal(os.stat(spool).st_mode & 0o777, 0o700, "mode of the spool")
+    equal(os.stat(os.path.join(spool, "otlp")).st_mode & 0o777, 0o700, "mode of the spool")
     check_balance(a.port)
     a.stop(signal.SIGKILL)
     for _ in range(2):  # and again, while it is resumed
@@ -374,6 +374,26 @@ def case_the_spool_survives_kill_9(env):
     wait_for(lambda: a.gauge("export_otlp_http_spool_bytes") < 64, "the spool to be empty", step=0.1)
     line = start_fails(env, *args, "--otlp-http", "off", "--otlp-grpc", "off", "--quiet")
     check("spool" in line, f"a second process: {line}")
+    a.end()
+    b.finish()
+
+
+def case_every_exporter_has_a_spool(env):
+    """Zipkin and Kafka beside OTLP, in folders of their own; what waits for Zipkin survives kill -9."""
+    port, spool = free_port(), env.path("spools")
+    args = ("--zipkin-endpoint", f"http://127.0.0.1:{port}/api/v2/spans", "--kafka-brokers", "127.0.0.1:1", "--kafka-settings",
+            "test.mock.num.brokers=1", "--otlp-endpoint", f"http://127.0.0.1:{port}", "--export-spool", spool)
+    a = Source(env, *args)
+    traces = send_many(a, 5)
+    equal(a.settled("kafka", 10)["out"], 10, "spans to Kafka")
+    wait_for(lambda: a.gauge("export_zipkin_spool_bytes") > 1000 and a.gauge("export_zipkin_queue_bytes") == 0, "the disk")
+    equal(sorted(os.listdir(spool)), ["kafka", "otlp", "zipkin"], "folders")
+    a.stop(signal.SIGKILL)
+    b = Receiver(env, "--otlp-http", f"127.0.0.1:{port}")
+    a = Source(env, *args, "--store", a.store)
+    equal(a.settled("zipkin", 10)["out"], 10, "spans to Zipkin after kill -9")
+    for t in traces:
+        b.wait_trace(t, 2)
     a.end()
     b.finish()
 

@@ -114,7 +114,7 @@ struct config {
 	uint32_t export_spans; /* spans that may wait; 0: only bytes are limited */
 	uint64_t export_delay_ns;
 	uint64_t export_give_up_ns; /* 0: with a spool never, else the exporter's default */
-	const char *export_spool;   /* a directory; NULL: the queue is in memory */
+	const char *export_spool;   /* a directory; NULL: the queues are in memory */
 	uint64_t export_spool_bytes;
 	const char *export_file;
 	uint64_t export_file_size;

@@ -193,7 +193,7 @@ const struct option config_table[] = {
 	  .help = "keep what waits for export there, across restarts" },
 	{ "export-spool-bytes", 0, OPT_SIZE, OPTION_RARE, BACKEND, FIELD(export_spool_bytes),
 	  .min = MIB, .max = 1024 * GIB, .arg = "SIZE", .fallback = "1G",
-	  .help = "most that waits there" },
+	  .help = "most that waits there, of each exporter" },
 	{ "export-file", 0, OPT_STRING, OPTION_RARE, BACKEND, FIELD(export_file), .arg = "FILE",
 	  .help = "write OTLP/JSON lines there, with rotation" },
 	{ "export-file-size", 0, OPT_SIZE, OPTION_RARE, BACKEND, FIELD(export_file_size), .min = 4096,
