@@ -180,7 +180,7 @@ static void try_tables(struct clickhouse *c, struct ch_result *ret)
 	*ret = (struct ch_result){ .err = -ENOMEM };
 	if (!err)
 		err = buf_printf(&sql, "Timestamp < fromUnixTimestamp64Nano(toInt64(0)) AND"
-				       " mapContains(SpanAttributes, '') AND TraceId IN (SELECT"
+				       " has(mapKeys(SpanAttributes), '') AND TraceId IN (SELECT"
 				       " TraceId FROM otel_traces_trace_id_ts WHERE Start > End)"
 				       " LIMIT 0 FORMAT RowBinary");
 	if (!err)

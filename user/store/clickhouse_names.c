@@ -266,7 +266,8 @@ int ch_stats(struct store *s, struct store_stats *ret)
 			     " SELECT " CH_MARK ", toUInt64(count()), toUInt64(uniq(TraceId)),"
 			     " toUInt64(greatest(toUnixTimestamp64Nano(min(Timestamp)), 0)),"
 			     " toUInt64(greatest(toUnixTimestamp64Nano(max(Timestamp)), 0)),"
-			     " parts.1, parts.2, parts.3 FROM otel_traces FORMAT RowBinary");
+			     " ifNull(parts.1, 0), ifNull(parts.2, 0), ifNull(parts.3, 0) FROM "
+			     "otel_traces FORMAT RowBinary");
 
 	if (!err)
 		err = ask(s, &sql, stats_row, &st);

@@ -99,15 +99,20 @@ enum span_status row_status(struct str s)
 /* ---- attributes -------------------------------------------------------------------------------
  */
 
+/* "s7:user.id": a letter, the length of the key, the key; and so on. */
 static bool told_type(struct str types, struct str key, enum value_type *ret)
 {
 	while (types.len) {
-		ptrdiff_t end = str_find(types, '\n');
-		struct str line = { types.p, end < 0 ? types.len : (size_t)end };
+		ptrdiff_t colon = str_find(types, ':');
+		uint64_t len;
 
-		if (line.len && str_eq(str_from(line, 1), key))
-			return type_of_letter(line.p[0], ret);
-		types = str_from(types, line.len + 1);
+		if (colon < 2 ||
+		    !str_to_u64((struct str){ types.p + 1, (size_t)colon - 1 }, &len) ||
+		    len > types.len - (size_t)colon - 1)
+			return false;
+		if (str_eq((struct str){ types.p + colon + 1, len }, key))
+			return type_of_letter(types.p[0], ret);
+		types = str_from(types, (size_t)colon + 1 + len);
 	}
 	return false;
 }

@@ -71,8 +71,13 @@ static int add(struct clickhouse *c, struct str row)
 
 	if (c->refusing)
 		return c->refusing;
-	if (c->queued + row.len > c->cfg.queue_bytes)
-		return row.len > c->cfg.queue_bytes ? -E2BIG : -EAGAIN;
+	if (row.len > c->cfg.queue_bytes)
+		return -E2BIG;
+	if (c->queued + row.len > c->cfg.queue_bytes) {
+		if (c->open) /* it waits for more no longer */
+			ch_close_batch(c);
+		return -EAGAIN;
+	}
 	if (c->open && c->open->rows.len + row.len > BATCH_BYTES)
 		ch_close_batch(c);
 	if (!c->open)

@@ -200,7 +200,8 @@ static int compare_stored_number(struct buf *sql, const char *expr, const struct
 	}
 }
 
-/* A map has the key and its text may be such a value; an array may have it as an element. */
+/* A map has the key and its text may be such a value; an array may have it as an element. (Not
+ * mapContains(): up to 26.7 it does not find the empty key.) */
 static int compare_attr(struct buf *sql, const char *map, const struct cond *c)
 {
 	struct buf at = { 0 };
@@ -212,7 +213,7 @@ static int compare_attr(struct buf *sql, const char *map, const struct cond *c)
 	if (!err)
 		err = buf_printf(&at, "]%c", 0);
 	if (!err)
-		err = buf_printf(sql, "(mapContains(%s, ", map);
+		err = buf_printf(sql, "(has(mapKeys(%s), ", map);
 	if (!err)
 		err = sql_text(sql, c->field.key);
 	if (!err)
@@ -402,7 +403,7 @@ static int values_of_maps(struct buf *sql, const char *maps, struct str key)
 	if (!err)
 		err = sql_text(sql, key);
 	if (!err)
-		err = buf_printf(sql, "], arrayFilter(m -> mapContains(m, ");
+		err = buf_printf(sql, "], arrayFilter(m -> has(mapKeys(m), ");
 	if (!err)
 		err = sql_text(sql, key);
 	return err ? err : buf_printf(sql, "), %s))", maps);

@@ -47,7 +47,7 @@ static void write_span_id(struct buf *out, const struct span_id *id)
 /* Does reading have to be told the type? */
 static bool is_odd(const struct attr *a, struct str text)
 {
-	return value_guess(a->key, text) != a->value.type && !memchr(a->key.p, '\n', a->key.len);
+	return value_guess(a->key, text) != a->value.type;
 }
 
 static bool is_ours(struct str key)
@@ -71,9 +71,8 @@ static void write_attrs(struct buf *out, const struct attrs *a)
 		buf_clear(&text);
 		out->failed |= value_write(&text, &at->value) != 0;
 		if (is_odd(at, buf_str(&text))) {
-			buf_add_char(&types, type_letter(at->value.type));
+			buf_printf(&types, "%c%zu:", type_letter(at->value.type), at->key.len);
 			buf_add_str(&types, at->key);
-			buf_add_char(&types, '\n');
 			odd++;
 		}
 	}
