@@ -21,7 +21,7 @@
 #define CLOSE_NS     (5 * NS_PER_S) /* the end waits no longer for a server that is away */
 #define FILL_MAX_NS  NS_PER_S
 /* Servers want few inserts: the next waits this many times as long as the last one took. */
-#define INSERT_FACTOR 10
+#define INSERT_FACTOR 4
 
 /* ---- waiting ----------------------------------------------------------------------------------
  */

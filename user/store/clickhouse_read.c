@@ -9,8 +9,9 @@
 #define IDS_MAX 256 /* of one query */
 /* A scan asks for the newest span of time first, and for more of it each time it goes further
  * back: the server sorts what it finds in one of them before the first row comes. */
-#define SLICE_NS   (900 * NS_PER_S)
-#define SLICE_MULT 4
+#define SLICE_NS     (900 * NS_PER_S)
+#define SLICE_FACTOR 4
+#define SLICE_MAX_NS (7 * 24 * 3600 * NS_PER_S) /* the next one is all the rest */
 
 /* ---- traces -----------------------------------------------------------------------------------
  */
@@ -172,13 +173,15 @@ int ch_scan(struct store *st, const struct scan *q, bool (*visit)(void *ctx, con
 	/* what lies ahead of the clock comes with the first one */
 	slice.from_ns = slice.to_ns ? MIN(slice.to_ns, now) : now;
 	while (!err && !s.stopped) {
+		if (width > SLICE_MAX_NS)
+			width = slice.from_ns;
 		slice.from_ns = slice.from_ns > width ? slice.from_ns - width : 0;
 		slice.from_ns = MAX(slice.from_ns, q->range.from_ns);
 		err = scan_slice((struct clickhouse *)st, &s, slice);
 		if (slice.from_ns <= q->range.from_ns)
 			break;
 		slice.to_ns = slice.from_ns;
-		width *= SLICE_MULT;
+		width *= SLICE_FACTOR;
 	}
 	reader_fini(&s.reader);
 	return err;

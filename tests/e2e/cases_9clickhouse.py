@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gateway whose store is ClickHouse: it answers as one with the embedded store does."""
+import json
+import os
+import subprocess
+import threading
+import time
+import urllib.parse
+
+from cases_9query import NOW_S, Asked, shop_trace
+from lib import TELLTALE, TOP, Skip, check, check_balance, equal, free_port, need, wait_for
+
+USER, PASSWORD = "me", "p@ss word"
+
+
+class Front:
+    """tests/clickhouse/front.js on a port and directory of its own. .where, .pid"""
+
+    def __init__(self, env, name):
+        self.env, self.port, self.dir = env, free_port(), env.path(f"clickhouse-{name}")
+        self.node = need("node")
+        p = subprocess.run([os.path.join(TOP, "tests", "npm.sh")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           text=True)
+        if p.returncode:
+            raise Skip("the npm packages cannot be had")
+        self.packages = p.stdout.strip().splitlines()[-1]
+        self.where = f"clickhouse+http://{USER}:{urllib.parse.quote(PASSWORD)}@127.0.0.1:{self.port}/otel"
+        self.start()
+
+    def start(self):
+        self.process = self.env.start([self.node, os.path.join(TOP, "tests", "clickhouse", "front.js"), self.packages,
+                                       str(self.port), self.dir, USER, PASSWORD], "clickhouse")
+        wait_for(lambda: "listening" in self.process.out() or not self.process.alive(), "the front to listen", 30)
+        check(self.process.alive(), f"the front ended: {self.process.err()[-500:]}")
+
+    def stop(self):
+        self.process.stop()
+
+
+def send_shop(g, cnt=30):
+    for number in range(1, cnt + 1):
+        trace, spans = shop_trace(number, number % 10 == 0)
+        spans[1][1]["attributes"] = [
+            {"key": "retries", "value": {"intValue": str(number % 3)}},
+            {"key": "user.id", "value": {"stringValue": str(number)}},
+            {"key": "ratio", "value": {"doubleValue": number / 4}},
+            {"key": "cached", "value": {"boolValue": number % 2 == 0}},
+            {"key": "odd", "value": {"stringValue": "5' OR 1=1 --"}},
+            {"key": "names", "value": {"arrayValue": {"values": [{"stringValue": "a"}, {"intValue": "2"}]}}}]
+        spans[1][1]["events"] = [{"timeUnixNano": spans[1][1]["startTimeUnixNano"], "name": "retry",
+                                  "attributes": [{"key": "why", "value": {"stringValue": "timeout"}}]}]
+        spans[1][1]["links"] = [{"traceId": "ab" * 16, "spanId": "cd" * 8}]
+        g.send(spans)
+
+
+def ask_all(g):
+    """Answers to questions of every API, by question."""
+    window = f"start={(NOW_S - 3600) * 10**6}&end={(NOW_S + 60) * 10**6}"
+    seconds = f"start={NOW_S - 3600}&end={NOW_S + 60}"
+    iso = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW_S + d)) for d in (-3600, 60)]
+    found = {}
+    for path in [f"/traces/{shop_trace(n)[0]}" for n in (1, 10)] + [
+            "/traces/services", "/traces/operations", "/traces/operations?service=cart", "/traces/chains/order-1",
+            "/api/services", "/api/services/cart/operations", "/api/dependencies?lookback=3600000",
+            f"/api/traces?service=frontend&{window}&limit=20",
+            f"/api/traces?service=frontend&{window}&limit=20&tags=" +
+            urllib.parse.quote(json.dumps({"http.response.status_code": "500"})),
+            f"/api/traces/{shop_trace(3)[0]}", "/api/v3/services",
+            f"/api/v3/trace-summaries?query.serviceName=cart&query.startTimeMin={iso[0]}&query.startTimeMax={iso[1]}",
+            f"/api/v2/search/tags?{seconds}", f"/api/v2/search/tag/span.retries/values?{seconds}",
+            f"/api/v2/search/tag/resource.service.name/values?{seconds}",
+            f"/api/v2/search/tag/span.user.id/values?{seconds}"]:
+        found[path] = g.json(path)
+    for q in ["{}", "{ span.retries > 1 }", '{ span.user.id = "7" }', '{ span.odd = "5\' OR 1=1 --" && status = error }',
+              "{ span.ratio >= 5.25 }", "{ span.cached = true }", '{ name =~ "GET /i.*" }',
+              '{ resource.service.name = "frontend" } > { status = error }', "{ duration > 30ms }",
+              '{ event.why = "timeout" && span.retries = 0 }', '{ .http.response.status_code >= 500 }',
+              '{ span.names = "a" && span.retries = 2 }', '{ resource.service.name = "cart" } | count() > 0']:
+        path = f"/api/search?{seconds}&limit=100&q={urllib.parse.quote(q)}"
+        found[q] = g.json(path).get("traces", [])
+    for body in ({"service": "cart", "limit": 100}, {"status": "error"}, {"operation": "GET /cart", "min_duration": "39ms"}):
+        found[json.dumps(body)] = g.json("/traces/search", "POST", body)
+    return found
+
+
+def case_answers_are_those_of_the_embedded_store(env):
+    ours, theirs = Asked(env), Asked(env, "--store", Front(env, "same").where)
+    for g in (ours, theirs):
+        send_shop(g)
+        wait_for(lambda g=g: len(g.json("/traces/search", "POST", {"limit": 100})["traces"]) == 30, "all traces")
+    want, got = ask_all(ours), ask_all(theirs)
+    for question, answer in want.items():
+        equal(got[question], answer, f"answer to {question}")
+        check(answer, f"nothing was answered to {question}")
+    check_balance(theirs.port)
+    equal(theirs.ask(f"/traces/{shop_trace(1)[0]}/archive", "PUT")[0] // 100, 5, "archiving")
+    check(PASSWORD not in theirs.err() and "p%40ss" not in theirs.err(), "the password was logged")
+    equal((ours.finish(), theirs.finish()), (0, 0), "exit status")
+    return f"{len(want)} questions"
+
+
+def case_two_gateways_share_it(env):
+    front = Front(env, "shared")
+    one, other = Asked(env, "--store", front.where), Asked(env, "--store", front.where)
+    one.send(shop_trace(1)[1])
+    other.send(shop_trace(2)[1])
+    for g in (one, other):
+        for n in (1, 2):
+            equal(len(g.json(f"/traces/{shop_trace(n)[0]}")["resourceSpans"]), 2, f"services of trace {n}")
+    r = env.run([TELLTALE, "store", "stats", "--json", front.where])
+    equal(r.returncode, 0, f"store stats ({r.stderr})")
+    s = json.loads(r.stdout)
+    equal((s["spans"], s["traces"]), (4, 2), "figures")
+    equal((one.finish(), other.finish()), (0, 0), "exit status")
+
+
+def case_what_comes_while_it_is_away_is_kept(env):
+    front = Front(env, "away")
+    g = Asked(env, "--store", front.where)
+    g.send(shop_trace(1)[1])
+    front.stop()
+    sender = threading.Thread(target=lambda: g.send(shop_trace(2)[1]))
+    sender.start()
+    wait_for(lambda: "writing failed and is tried again" in g.err(), "a line about it")
+    equal(g.ask(f"/traces/{shop_trace(1)[0]}")[0] // 100, 5, "status of reading")
+    front.start()
+    sender.join()
+    equal(len(g.json(f"/traces/{shop_trace(2)[0]}")["resourceSpans"]), 2, "services of the trace")
+    equal(len(g.json(f"/traces/{shop_trace(1)[0]}")["resourceSpans"]), 2, "services of the trace before")
+    check_balance(g.port)
+    equal(g.finish(), 0, "exit status")
+
+
+def case_what_cannot_be_opened_is_said_in_one_line(env):
+    front = Front(env, "closed")
+    for where, word in ((front.where.replace(USER + ":", "him:"), "wrong user or password"),
+                        (f"clickhouse+http://me:secret@127.0.0.1:{free_port()}/otel", "cannot connect")):
+        r = env.run([TELLTALE, "gateway", "--store", where, "--listen", "127.0.0.1:0", "--otlp-http", "off",
+                     "--otlp-grpc", "off"])
+        check(r.returncode == 1 and word in r.stderr and len(r.stderr.splitlines()) == 1,
+              f"one line: {r.returncode} {r.stderr!r}")
+        check("secret" not in r.stderr and PASSWORD not in r.stderr, "the password was shown")
