@@ -161,9 +161,14 @@ struct str mask_whole(const struct redact_rules *rules, struct arena *mem,
 
 enum system { SYSTEM_UNASKED, SYSTEM_NONE, SYSTEM_STANDARD_SQL, SYSTEM_OTHER, SYSTEM_REDIS };
 
-#define KEYS_KNOWN  1024
-#define TEXTS_KNOWN 4096
+#define KEYS_KNOWN  512
+#define TEXTS_KNOWN 2048
 #define RESOURCES   64
+
+struct known_key {
+	uint64_t hash;
+	struct verdict verdict;
+};
 
 /* What a span's resource and scope became; the references keep both resources as they are. */
 struct dressed {
@@ -186,13 +191,11 @@ struct redact {
 	const struct span *span; /* in hand */
 	enum system system;	 /* its system, once somebody asked */
 	/* Seen before, by hashes with a seed that nobody knows: what a key says, and which texts
-	 * need no change. An entry is overwritten by the next that falls on its place. */
+	 * need no change. Places are pairs: the newer is the first, so that two that fall on the
+	 * same place and come in turns do not drive each other out. */
 	uint64_t seed;
-	struct {
-		uint64_t hash;
-		struct verdict verdict;
-	} keys[KEYS_KNOWN];
-	uint64_t clean[TEXTS_KNOWN];
+	struct known_key keys[KEYS_KNOWN][2];
+	uint64_t clean[TEXTS_KNOWN][2];
 	struct dressed dressed[RESOURCES];
 	size_t dressed_bytes;
 	struct books books;

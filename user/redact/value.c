@@ -94,24 +94,65 @@ static bool is_left_alone(const struct redact *r, enum key_kind kind, struct str
 	}
 }
 
+static uint64_t hash_key(const struct redact *r, struct str key)
+{
+	return XXH3_64bits_withSeed(key.p, key.len, ~r->seed);
+}
+
+static uint64_t hash_text(struct redact *r, enum key_kind kind, struct str text)
+{
+	/* what a text becomes depends on these, too */
+	uint64_t seed = r->seed + (uint64_t)kind * 64;
+
+	if (kind == KEY_QUERY || kind == KEY_MESSAGE)
+		seed += system_of(r);
+	return XXH3_64bits_withSeed(text.p, text.len, seed);
+}
+
+static bool is_clean(const struct redact *r, uint64_t hash)
+{
+	const uint64_t *pair = r->clean[hash % TEXTS_KNOWN];
+
+	return pair[0] == hash || pair[1] == hash;
+}
+
+static void learn_clean(struct redact *r, uint64_t hash)
+{
+	uint64_t *pair = r->clean[hash % TEXTS_KNOWN];
+
+	pair[1] = pair[0];
+	pair[0] = hash;
+}
+
+/* NULL: not seen, or driven out since. */
+static const struct known_key *find_key(const struct redact *r, uint64_t hash)
+{
+	const struct known_key *pair = r->keys[hash % KEYS_KNOWN];
+
+	return pair[0].hash == hash ? pair : pair[1].hash == hash ? pair + 1 : NULL;
+}
+
+static void learn_key(struct redact *r, uint64_t hash, struct verdict verdict)
+{
+	struct known_key *pair = r->keys[hash % KEYS_KNOWN];
+
+	pair[1] = pair[0];
+	pair[0] = (struct known_key){ hash, verdict };
+}
+
 bool mask_text(struct redact *r, enum key_kind kind, struct str *text)
 {
-	uint64_t hash, *known;
 	struct str masked;
+	uint64_t hash;
 
 	if (is_left_alone(r, kind, *text))
 		return false;
-	/* what a text becomes depends on these, too */
-	hash = r->seed + (uint64_t)kind * 64;
-	if (kind == KEY_QUERY || kind == KEY_MESSAGE)
-		hash += system_of(r);
-	hash = XXH3_64bits_withSeed(text->p, text->len, hash);
-	known = &r->clean[hash % TEXTS_KNOWN];
-	if (*known == hash)
+	hash = hash_text(r, kind, *text);
+	if (is_clean(r, hash))
 		return false;
 	masked = mask_by_sight(r, kind, mask_by_key(r, kind, *text));
 	if (masked.p == text->p && masked.len == text->len && !r->drop) {
-		*known = hash;
+		learn_clean(r, hash);
 		return false;
 	}
 	r->used = true;
@@ -253,12 +294,13 @@ static bool mask_value(struct redact *r, struct verdict key, struct value *v, in
  */
 static struct verdict verdict_of(struct redact *r, struct str key, bool *ret_masked)
 {
-	uint64_t hash = XXH3_64bits_withSeed(key.p, key.len, ~r->seed);
+	uint64_t hash = hash_key(r, key);
+	const struct known_key *known = find_key(r, hash);
 	struct verdict found;
 	struct str text = key;
 
-	if (r->keys[hash % KEYS_KNOWN].hash == hash)
-		return r->keys[hash % KEYS_KNOWN].verdict;
+	if (known)
+		return known->verdict;
 	found = key_verdict(r->rules, key);
 	if (found.kind != KEY_ALLOWED && key.len >= r->rules->min_len) {
 		bool drop = r->drop;
@@ -266,10 +308,8 @@ static struct verdict verdict_of(struct redact *r, struct str key, bool *ret_mas
 		*ret_masked = mask_text(r, KEY_TEXT, &text);
 		r->drop = drop;
 	}
-	if (!*ret_masked) {
-		r->keys[hash % KEYS_KNOWN].hash = hash;
-		r->keys[hash % KEYS_KNOWN].verdict = found;
-	}
+	if (!*ret_masked)
+		learn_key(r, hash, found);
 	return found;
 }
 
@@ -285,15 +325,46 @@ static bool mask_pair(struct redact *r, const struct verdict *above, struct attr
 	return changed || masked_key;
 }
 
+/* Most attributes by far: a key that was seen before, with a number or a text that is left alone or
+ * was seen, too. False where more has to be asked. */
+static bool is_known_clean(struct redact *r, const struct attr *at)
+{
+	const struct known_key *key = find_key(r, hash_key(r, at->key));
+	enum key_kind kind;
+
+	if (!key)
+		return false;
+	kind = key->verdict.kind;
+	switch (at->value.type) {
+	case VALUE_ARRAY:
+	case VALUE_KVLIST:
+	case VALUE_BYTES: return false;
+	case VALUE_STR: break;
+	default: return kind != KEY_DENIED;
+	}
+	if (kind >= KEY_SECRET)
+		return false;
+	if (is_left_alone(r, kind, at->value.str))
+		return true;
+	return is_clean(r, hash_text(r, kind, at->value.str));
+}
+
 bool mask_attrs(struct redact *r, struct attrs *attrs)
 {
 	struct attr *item = NULL;
 	uint32_t kept = 0;
 
 	for (uint32_t i = 0; i < attrs->cnt; i++) {
-		struct attr at = attrs->item[i];
+		struct attr at;
 		bool changed, drop;
 
+		if (is_known_clean(r, &attrs->item[i])) {
+			if (item)
+				item[kept] = attrs->item[i];
+			kept++;
+			continue;
+		}
+		at = attrs->item[i];
 		r->drop = false;
 		changed = mask_pair(r, NULL, &at, 0);
 		drop = r->drop;
