@@ -2,7 +2,6 @@
 /* Who calls whom: a call's two ends brought together. */
 #include "analyze/internal.h"
 
-#include <stdio.h>
 #include <xxhash.h>
 
 /* The client's span is what both ends can name: its own id, the server's parent. */
@@ -109,7 +108,11 @@ void graph_tick(struct analyze *a)
 
 static void name_copy(char to[WAITING_NAME], struct str s)
 {
-	snprintf(to, WAITING_NAME, STR_FMT, STR_ARG(((struct str){ s.p, MIN(s.len, 63u) })));
+	size_t len = MIN(s.len, (size_t)WAITING_NAME - 1);
+
+	if (len)
+		memcpy(to, s.p, len);
+	to[len] = 0;
 }
 
 static void set_peer(struct waiting *w, const struct span *s)
