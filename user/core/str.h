@@ -54,14 +54,19 @@ static inline ptrdiff_t str_find(struct str s, char c)
 	return at ? at - s.p : -1;
 }
 
+static inline bool char_is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* Without leading and trailing spaces, tabs, CR and LF. */
 static inline struct str str_trim(struct str s)
 {
-	while (s.len && strchr(" \t\r\n", s.p[0]) && s.p[0]) {
+	while (s.len && char_is_blank(s.p[0])) {
 		s.p++;
 		s.len--;
 	}
-	while (s.len && strchr(" \t\r\n", s.p[s.len - 1]) && s.p[s.len - 1])
+	while (s.len && char_is_blank(s.p[s.len - 1]))
 		s.len--;
 	return s;
 }

@@ -41,6 +41,15 @@ static size_t method_len(const uint8_t *p, size_t len)
 	return n > 32 ? 0 : n;
 }
 
+/* The method, and the first byte of a target where there is one. */
+static bool begins_request(const uint8_t *p, size_t len, size_t n)
+{
+	if (!n || (n < len && (n < 3 || p[n] != ' ')))
+		return false;
+	return n + 1 >= len || p[n + 1] == '/' || p[n + 1] == '*' || (p[n + 1] | 32) == 'h' ||
+	       (n == 7 && memcmp(p, "CONNECT", 7) == 0);
+}
+
 /* DETECT_MORE while these bytes may become "METHOD target HTTP/1.x". */
 static enum detect detect_request(const uint8_t *p, size_t len, bool *ret_known)
 {
@@ -49,11 +58,9 @@ static enum detect detect_request(const uint8_t *p, size_t len, bool *ret_known)
 	struct http_head h = { .code = 0 };
 	struct str line;
 
-	if (!n || (n < len && (n < 3 || p[n] != ' ')))
+	if (!begins_request(p, len, n))
 		return DETECT_NO;
 	*ret_known = n < len && http_is_known_method((struct str){ (const char *)p, n });
-	if (n + 1 < len && !strchr("/*hH", p[n + 1]) && !(n == 7 && memcmp(p, "CONNECT", 7) == 0))
-		return DETECT_NO;
 	if (!lf)
 		return DETECT_MORE;
 	line = (struct str){ (const char *)p, (size_t)(lf - p) };
@@ -146,6 +153,9 @@ static bool head_is_whole(struct http_side *hs, const struct cursor *c)
 {
 	const uint8_t *p = c->p + MIN((size_t)hs->scanned, cursor_left(c));
 
+	/* of a head alone it is the end */
+	if (cursor_left(c) >= 4 && memcmp(c->end - 4, "\r\n\r\n", 4) == 0)
+		return true;
 	while (p < c->end && (p = memchr(p, '\n', (size_t)(c->end - p)))) {
 		if (c->end - p > 1 && p[1] == '\n')
 			return true;
@@ -208,14 +218,14 @@ static enum parse response_end(struct parser *ps, struct http *s, struct msg *m,
 	return PARSE_OK;
 }
 
-static enum parse parse_head(struct parser *ps, struct http *s, enum side side, struct cursor *c)
+static enum parse parse_head(struct parser *ps, struct http *s, enum side side, struct cursor *c,
+			     bool whole)
 {
 	struct http_side *hs = &s->side[side];
 	const uint8_t *from = c->p;
 	struct http_head h = { .code = 0 };
 	struct str line;
 	struct msg *m;
-	bool whole = head_is_whole(hs, c);
 
 	if (!whole && !parser_cut(ps))
 		return PARSE_MORE;
@@ -248,14 +258,18 @@ static enum parse parse_head(struct parser *ps, struct http *s, enum side side, 
 	return response_end(ps, s, m, &h, (size_t)(c->p - from));
 }
 
-/* Tells early, by few bytes, that this is no head. */
-static bool may_be_head(enum side side, const struct cursor *c)
+/* Tells early, by few bytes, that this is no head; the first line of one that is whole is read
+ * anyway. */
+static bool may_be_head(enum side side, const struct cursor *c, bool whole)
 {
+	size_t left = cursor_left(c);
 	bool known;
 
 	if (side == SIDE_RESPONSE)
-		return detect_response(c->p, cursor_left(c)) != DETECT_NO;
-	return detect_request(c->p, cursor_left(c), &known) != DETECT_NO;
+		return whole || detect_response(c->p, left) != DETECT_NO;
+	if (whole)
+		return begins_request(c->p, left, method_len(c->p, left));
+	return detect_request(c->p, left, &known) != DETECT_NO;
 }
 
 /* ---- chunked bodies (RFC 9112, 7.1) ---- */
@@ -324,6 +338,7 @@ static enum parse http_parse(struct parser *ps, enum side side, struct cursor *c
 {
 	struct http *s = parser_state(ps);
 	struct http_side *hs = &s->side[side];
+	bool first, whole;
 
 	if (c->p == c->end)
 		return PARSE_MORE;
@@ -338,9 +353,13 @@ static enum parse http_parse(struct parser *ps, enum side side, struct cursor *c
 		c->p++;
 		return PARSE_OK;
 	}
-	if (!hs->scanned && !may_be_head(side, c))
+	first = !hs->scanned;
+	whole = head_is_whole(hs, c);
+	if (first && !may_be_head(side, c, whole)) {
+		hs->scanned = 0;
 		return PARSE_BAD;
-	return parse_head(ps, s, side, c);
+	}
+	return parse_head(ps, s, side, c, whole);
 }
 
 /* What begins here looks like a head: 1 yes, 0 no, -1 too few bytes. */

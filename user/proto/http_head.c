@@ -107,9 +107,9 @@ static void transfer_encoding(struct str value, struct http_head *h)
 		name, sizeof(name) - 1, offsetof(struct http_head, member) \
 	}
 static const struct {
-	const char *name;
-	size_t len;
-	size_t offset; /* of the struct str */
+	char name[14];
+	uint8_t len;
+	uint8_t offset; /* of the struct str */
 } fields[] = {
 	FIELD("host", host),
 	FIELD("user-agent", user_agent),
@@ -123,30 +123,35 @@ static const struct {
 	FIELD("uber-trace-id", uber),
 };
 
+/* Letters that the names above begin with, of either case; most headers begin with another. */
+#define LETTER(c) (1u << ((c)&31))
+#define INITIALS  (LETTER('b') | LETTER('c') | LETTER('h') | LETTER('t') | LETTER('u') | LETTER('x'))
+
 void http_header(struct str line, struct http_head *h)
 {
-	ptrdiff_t colon = str_find(line, ':');
+	ptrdiff_t colon = line.len && INITIALS & LETTER(line.p[0]) ? str_find(line, ':') : -1;
 	struct str name, value;
 
 	if (colon <= 0)
 		return;
 	name = (struct str){ line.p, (size_t)colon };
-	value = str_trim(str_from(line, name.len + 1));
+	value = str_from(line, name.len + 1);
 	if (name.len == 14 && str_eq_nocase(name, STR("content-length"))) {
-		content_length(value, h);
+		content_length(str_trim(value), h);
 		return;
 	}
 	if (name.len == 17 && str_eq_nocase(name, STR("transfer-encoding"))) {
-		transfer_encoding(value, h);
+		transfer_encoding(str_trim(value), h);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++) {
 		struct str *to = (struct str *)((char *)h + fields[i].offset);
 
-		if (name.len != fields[i].len || strncasecmp(name.p, fields[i].name, name.len) != 0)
+		if (name.len != fields[i].len || (name.p[0] | 32) != fields[i].name[0] ||
+		    strncasecmp(name.p, fields[i].name, name.len) != 0)
 			continue;
 		if (!to->len)
-			*to = value;
+			*to = str_trim(value);
 		return;
 	}
 }

@@ -165,7 +165,8 @@ static void take_word(char *to, struct str word)
 static void classify(struct redis_command *cmd)
 {
 	for (size_t i = 0; i < ARRAY_LEN(special); i++) {
-		if (strcmp(special[i].word, cmd->word[0]) != 0 ||
+		if (special[i].word[0] != cmd->word[0][0] ||
+		    strcmp(special[i].word, cmd->word[0]) != 0 ||
 		    (special[i].sub && strcmp(special[i].sub, cmd->word[1]) != 0))
 			continue;
 		cmd->effect = special[i].effect;
