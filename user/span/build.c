@@ -29,18 +29,31 @@ static uint64_t unix_time(const struct correlate *c, uint64_t mono_ns)
 
 /* ---- attributes ----------------------------------------------------------------------------- */
 
-static bool has(const struct build *b, const char *key)
+static inline bool has(const struct build *b, const char *key)
 {
 	return attrs_find(&b->s->attrs, str_of(key)) != NULL;
 }
 
-static void add_str(struct build *b, const char *key, struct str value)
+/* Inline, so that a literal key's length is known when compiling. */
+static inline void add_str(struct build *b, const char *key, struct str value)
 {
 	if (value.len && !has(b, key))
 		attrs_add_str(&b->s->attrs, b->mem, key, value);
 }
 
-static void add_int(struct build *b, const char *key, int64_t value)
+/* What no parser sets needs no look. */
+static inline void add_own_str(struct build *b, const char *key, struct str value)
+{
+	if (value.len)
+		attrs_add_str(&b->s->attrs, b->mem, key, value);
+}
+
+static inline void add_own_int(struct build *b, const char *key, int64_t value)
+{
+	attrs_add_int(&b->s->attrs, b->mem, key, value);
+}
+
+static inline void add_int(struct build *b, const char *key, int64_t value)
 {
 	if (!has(b, key))
 		attrs_add_int(&b->s->attrs, b->mem, key, value);
@@ -48,12 +61,17 @@ static void add_int(struct build *b, const char *key, int64_t value)
 
 static void add_all(struct build *b, const struct attrs *from)
 {
-	bool first = b->s->attrs.cnt == 0;
+	struct attrs *to = &b->s->attrs;
 
-	for (uint32_t i = 0; i < from->cnt; i++)
-		if (first || !attrs_find(&b->s->attrs, from->item[i].key))
-			attrs_add(&b->s->attrs, b->mem, from->item[i].key, from->item[i].value);
-	b->s->attrs.dropped += from->dropped;
+	if (!to->cnt && from->cnt && from->cnt <= to->size) {
+		memcpy(to->item, from->item, from->cnt * sizeof(*to->item));
+		to->cnt = from->cnt;
+	} else {
+		for (uint32_t i = 0; i < from->cnt; i++)
+			if (!attrs_find(to, from->item[i].key))
+				attrs_add(to, b->mem, from->item[i].key, from->item[i].value);
+	}
+	to->dropped += from->dropped;
 }
 
 static bool is_mapped(const uint8_t addr[16])
@@ -81,10 +99,10 @@ static void add_inet(struct build *b, struct link *l)
 
 	if (!remote->port && !local->port)
 		return; /* its record was lost */
-	add_str(b, "network.peer.address", peer);
+	add_own_str(b, "network.peer.address", peer);
 	if (remote->port)
-		add_int(b, "network.peer.port", remote->port);
-	add_str(b, "network.type", is_mapped(remote->addr) ? STR("ipv4") : STR("ipv6"));
+		add_own_int(b, "network.peer.port", remote->port);
+	add_own_str(b, "network.type", is_mapped(remote->addr) ? STR("ipv4") : STR("ipv6"));
 	if (!b->x->server) {
 		bool named = has(b, "server.address");
 		add_str(b, "server.address", peer);
@@ -95,9 +113,9 @@ static void add_inet(struct build *b, struct link *l)
 	add_str(b, "server.address", here);
 	if (local->port)
 		add_int(b, "server.port", local->port);
-	add_str(b, "client.address", peer);
+	add_own_str(b, "client.address", peer);
 	if (remote->port)
-		add_int(b, "client.port", remote->port);
+		add_own_int(b, "client.port", remote->port);
 }
 
 static void add_network(struct build *b)
@@ -106,20 +124,20 @@ static void add_network(struct build *b)
 
 	switch (l->transport) {
 	case TRANSPORT_UNIX:
-		add_str(b, "network.transport", STR("unix"));
+		add_own_str(b, "network.transport", STR("unix"));
 		if (l->path) {
 			struct str path = str_of(l->path);
-			add_str(b, "network.peer.address", path);
+			add_own_str(b, "network.peer.address", path);
 			add_str(b, "server.address", path);
 		}
 		break;
 	case TRANSPORT_UDP:
-		add_str(b, "network.transport", STR("udp"));
+		add_own_str(b, "network.transport", STR("udp"));
 		add_inet(b, l);
 		break;
 	case TRANSPORT_TCP:
 	case TRANSPORT_TLS:
-		add_str(b, "network.transport", STR("tcp"));
+		add_own_str(b, "network.transport", STR("tcp"));
 		add_inet(b, l);
 		break;
 	}
@@ -175,11 +193,11 @@ static void add_url(struct build *b)
 static void add_sizes(struct build *b, bool http)
 {
 	if (b->d->request_size != UINT64_MAX)
-		add_int(b, http ? "http.request.size" : "telltale.request.size",
-			(int64_t)b->d->request_size);
+		add_own_int(b, http ? "http.request.size" : "telltale.request.size",
+			    (int64_t)b->d->request_size);
 	if (b->d->response_size != UINT64_MAX)
-		add_int(b, http ? "http.response.size" : "telltale.response.size",
-			(int64_t)b->d->response_size);
+		add_own_int(b, http ? "http.response.size" : "telltale.response.size",
+			    (int64_t)b->d->response_size);
 	if (b->d->truncated)
 		attrs_add_bool(&b->s->attrs, b->mem, "telltale.truncated", true);
 	if (b->x->end == END_OPEN)
@@ -200,7 +218,7 @@ static void set_name(struct build *b, bool http)
 		if (!op.len || str_eq(op, STR("_OTHER")))
 			op = STR("HTTP");
 		target = templates_get(b->c->templates, b->s->resource->service, b->d->path);
-		add_str(b, "url.template", target);
+		add_own_str(b, "url.template", target);
 	}
 	if (!op.len && !target.len)
 		op = b->d->proto ? str_of(b->d->proto) : STR("request");
@@ -365,7 +383,7 @@ bool span_build(struct correlate *c, struct exchange *x)
 		return false;
 	s.start_ns = unix_time(c, x->start_ns);
 	s.end_ns = unix_time(c, x->end_ns);
-	s.attrs.item = arena_alloc(b.mem, ATTRS_ROOM * sizeof(*s.attrs.item));
+	s.attrs.item = arena_alloc_raw(b.mem, ATTRS_ROOM * sizeof(*s.attrs.item));
 	s.attrs.size = s.attrs.item ? ATTRS_ROOM : 0;
 	add_all(&b, &b.d->request);
 	add_all(&b, &b.d->response);

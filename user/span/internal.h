@@ -3,7 +3,12 @@
 #ifndef SPAN_INTERNAL_H
 #define SPAN_INTERNAL_H
 
-#define HASH_NONFATAL_OOM 1
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/* uthash's own takes four times the instructions for our short keys. */
+#define HASH_NONFATAL_OOM	       1
+#define HASH_FUNCTION(key, len, hashv) ((hashv) = (unsigned int)XXH3_64bits(key, len))
 #include <uthash.h>
 #include <utlist.h>
 

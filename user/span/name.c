@@ -402,11 +402,20 @@ struct str templates_get(struct templates *t, struct str service, struct str pat
 {
 	struct str none = { NULL, 0 };
 	char text[TEMPLATE_LEN_MAX];
-	size_t len = template_make(path, text);
-	struct service *s = len ? service_of(t, service) : NULL;
+	struct service *s = path.len ? service_of(t, service) : NULL;
 	struct template *found;
+	size_t len;
 
 	if (!s)
+		return none;
+	/* a known template without placeholders is its own: most paths are none or few */
+	if (path.len < TEMPLATE_LEN_MAX && str_find(path, '{') < 0) {
+		HASH_FIND(hh, s->templates, path.p, (unsigned int)path.len, found);
+		if (found)
+			return (struct str){ found->text, path.len };
+	}
+	len = template_make(path, text);
+	if (!len)
 		return none;
 	HASH_FIND(hh, s->templates, text, (unsigned int)len, found);
 	if (found)

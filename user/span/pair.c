@@ -26,6 +26,27 @@ static struct str keep(struct arena *mem, struct str s)
 	return s.len ? arena_str(mem, s) : (struct str){ NULL, 0 };
 }
 
+/* Keys are literals of the parsers; values are copied. */
+static void keep_attrs(struct arena *mem, const struct attrs *from, struct attrs *ret_to)
+{
+	struct attr *item = from->cnt ? arena_alloc_raw(mem, from->cnt * sizeof(*item)) : NULL;
+
+	if (!item) {
+		*ret_to = (struct attrs){ .dropped = from->cnt + from->dropped };
+		return;
+	}
+	for (uint32_t i = 0; i < from->cnt; i++) {
+		item[i] = from->item[i];
+		if (item[i].value.type == VALUE_STR)
+			item[i].value.str = keep(mem, item[i].value.str);
+		else if (item[i].value.type >= VALUE_BYTES) { /* lists are rare */
+			attrs_copy(from, mem, ret_to);
+			return;
+		}
+	}
+	*ret_to = (struct attrs){ item, from->cnt, from->cnt, from->dropped };
+}
+
 /* ---- orphans -------------------------------------------------------------------------------- */
 
 static void orphan_remove(struct correlate *c, struct orphan *o)
@@ -60,7 +81,7 @@ static void orphan_add(struct correlate *c, struct link *l, const struct msg *m)
 	}
 	o->m = *m;
 	o->mem = mem;
-	attrs_copy(&m->attrs, mem, &o->m.attrs);
+	keep_attrs(mem, &m->attrs, &o->m.attrs);
 	o->m.error_type = keep(mem, m->error_type);
 	o->m.status_message = keep(mem, m->status_message);
 	o->link = l;
@@ -142,7 +163,7 @@ static struct exchange *request_of(struct link *l, const struct msg *m)
 static void response_head(struct draft *d, const struct msg *m)
 {
 	d->response_began = true;
-	attrs_copy(&m->attrs, d->mem, &d->response);
+	keep_attrs(d->mem, &m->attrs, &d->response);
 	d->status = m->status;
 	d->server_status = m->server_status;
 	d->error_type = keep(d->mem, m->error_type);
@@ -221,7 +242,7 @@ static void request_head(struct exchange *x, const struct msg *m)
 	struct draft *d = x->draft;
 
 	d->request_began = true;
-	attrs_copy(&m->attrs, d->mem, &d->request);
+	keep_attrs(d->mem, &m->attrs, &d->request);
 	d->operation = keep(d->mem, m->operation);
 	d->target = keep(d->mem, m->target);
 	d->path = keep(d->mem, m->path);

@@ -28,26 +28,6 @@ void attrs_add(struct attrs *a, struct arena *mem, struct str key, struct value 
 	a->item[a->cnt++] = (struct attr){ key, value };
 }
 
-void attrs_add_str(struct attrs *a, struct arena *mem, const char *key, struct str value)
-{
-	attrs_add(a, mem, str_of(key), (struct value){ .type = VALUE_STR, .str = value });
-}
-
-void attrs_add_int(struct attrs *a, struct arena *mem, const char *key, int64_t value)
-{
-	attrs_add(a, mem, str_of(key), (struct value){ .type = VALUE_INT, .i = value });
-}
-
-void attrs_add_double(struct attrs *a, struct arena *mem, const char *key, double value)
-{
-	attrs_add(a, mem, str_of(key), (struct value){ .type = VALUE_DOUBLE, .d = value });
-}
-
-void attrs_add_bool(struct attrs *a, struct arena *mem, const char *key, bool value)
-{
-	attrs_add(a, mem, str_of(key), (struct value){ .type = VALUE_BOOL, .b = value });
-}
-
 struct attr *attrs_find(const struct attrs *a, struct str key)
 {
 	const struct attr *end = a->cnt ? a->item + a->cnt : a->item; /* C forbids even NULL + 0 */

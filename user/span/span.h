@@ -145,10 +145,29 @@ struct span_sink {
  * arena or be literals. Past SPAN_ATTRS_MAX, or without room, 'dropped' is counted.
  */
 void attrs_add(struct attrs *a, struct arena *mem, struct str key, struct value value);
-void attrs_add_str(struct attrs *a, struct arena *mem, const char *key, struct str value);
-void attrs_add_int(struct attrs *a, struct arena *mem, const char *key, int64_t value);
-void attrs_add_double(struct attrs *a, struct arena *mem, const char *key, double value);
-void attrs_add_bool(struct attrs *a, struct arena *mem, const char *key, bool value);
+
+/* These are inline so that the length of a literal key is known when compiling. */
+static inline void attrs_add_str(struct attrs *a, struct arena *mem, const char *key,
+				 struct str value)
+{
+	attrs_add(a, mem, str_of(key), (struct value){ .type = VALUE_STR, .str = value });
+}
+
+static inline void attrs_add_int(struct attrs *a, struct arena *mem, const char *key, int64_t value)
+{
+	attrs_add(a, mem, str_of(key), (struct value){ .type = VALUE_INT, .i = value });
+}
+
+static inline void attrs_add_double(struct attrs *a, struct arena *mem, const char *key,
+				    double value)
+{
+	attrs_add(a, mem, str_of(key), (struct value){ .type = VALUE_DOUBLE, .d = value });
+}
+
+static inline void attrs_add_bool(struct attrs *a, struct arena *mem, const char *key, bool value)
+{
+	attrs_add(a, mem, str_of(key), (struct value){ .type = VALUE_BOOL, .b = value });
+}
 
 /* The first attribute of that key, or NULL. */
 struct attr *attrs_find(const struct attrs *a, struct str key);
