@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * OTLP/JSON lines to a file or to standard output. Spans of a line are copied into an arena that
- * is emptied with it. A regular file never ends in half a line: what a failed write left is cut
- * off again. The first error stays; spans after it are dropped and counted.
+ * OTLP/JSON lines to a file or to standard output. Each span is written as it comes, and waits so
+ * for the others of its line. A regular file never ends in half a line: what a failed write left is
+ * cut off again. The first error stays; spans after it are dropped and counted.
  */
 #include "export/internal.h"
 
@@ -14,19 +14,19 @@
 
 #define LINE_SPANS     64
 #define LINE_BYTES_MAX (64u << 20)
-#define ARENA_BYTES    (16u << 20)
+#define SPANS_BYTES    (16u << 20) /* of a line */
 
 enum drop { DROP_NO_ROOM, DROP_WRITE_ERROR };
 
 struct otlp_file {
 	int fd;
 	bool own_fd;
-	bool regular; /* may be cut back */
-	int err;      /* the first; sticky */
-	off_t end;    /* of the last whole line */
-	struct arena *mem;
-	struct span *pending[LINE_SPANS];
+	bool regular;		      /* may be cut back */
+	int err;		      /* the first; sticky */
+	off_t end;		      /* of the last whole line */
+	struct item item[LINE_SPANS]; /* of the line; each counts its resource */
 	size_t cnt;
+	struct buf spans; /* their bytes */
 	struct buf line;
 	struct books books;
 };
@@ -56,7 +56,7 @@ static int write_line(struct otlp_file *f)
 	int err;
 
 	buf_clear(&f->line);
-	err = otlp_encode_json((const struct span *const *)f->pending, f->cnt, &f->line);
+	err = format_otlp_json.add_body(NULL, f->item, f->cnt, f->spans.p, &f->line);
 	if (!err)
 		err = buf_add_char(&f->line, '\n');
 	if (!err)
@@ -72,16 +72,14 @@ int otlp_file_open(const char *path, struct otlp_file **ret_file)
 {
 	struct otlp_file *f = calloc(1, sizeof(*f));
 	struct stat st;
-	int err = -ENOMEM;
+	int err;
 
 	if (!f)
 		return -ENOMEM;
 	f->fd = STDOUT_FILENO;
 	f->own_fd = strcmp(path, "-") != 0;
-	f->mem = arena_new(ARENA_BYTES);
+	f->spans.cap = SPANS_BYTES;
 	f->line.cap = LINE_BYTES_MAX;
-	if (!f->mem)
-		goto fail;
 	if (f->own_fd)
 		f->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (f->fd < 0 || fstat(f->fd, &st)) {
@@ -100,28 +98,44 @@ int otlp_file_open(const char *path, struct otlp_file **ret_file)
 fail:
 	if (f->own_fd && f->fd >= 0)
 		close(f->fd);
-	arena_free(f->mem);
 	free(f);
 	return err;
 }
 
+/* 0, or -ENOMEM past the room of a line. */
+static int add_span(struct otlp_file *f, const struct span *s)
+{
+	size_t before = f->spans.len;
+	int err = format_otlp_json.add_span(NULL, s, &f->spans);
+
+	if (err) {
+		f->spans.len = before;
+		f->spans.failed = false;
+		return err;
+	}
+	f->item[f->cnt++] = (struct item){ .resource = resource_get(s->resource),
+					   .scope = s->scope,
+					   .off = before,
+					   .len = f->spans.len - before };
+	return 0;
+}
+
 void otlp_file_push(struct otlp_file *f, const struct span *s)
 {
-	struct span *copy;
+	int err;
 
 	book_add(&f->books.in, 1);
 	if (f->err) {
 		drop(f, DROP_WRITE_ERROR, 1);
 		return;
 	}
-	copy = span_copy(s, f->mem);
-	if (!copy && f->cnt && !otlp_file_flush(f))
-		copy = span_copy(s, f->mem);
-	if (!copy) {
+	err = add_span(f, s);
+	if (err && f->cnt && !otlp_file_flush(f))
+		err = add_span(f, s);
+	if (err) {
 		drop(f, f->err ? DROP_WRITE_ERROR : DROP_NO_ROOM, 1);
 		return;
 	}
-	f->pending[f->cnt++] = copy;
 	book_add(&f->books.held, 1);
 	if (f->cnt == LINE_SPANS)
 		otlp_file_flush(f);
@@ -139,8 +153,8 @@ int otlp_file_flush(struct otlp_file *f)
 		book_add(&f->books.out, f->cnt);
 	book_add(&f->books.held, 0 - (uint64_t)f->cnt);
 	while (f->cnt)
-		span_release(f->pending[--f->cnt]);
-	arena_reset(f->mem);
+		resource_put(f->item[--f->cnt].resource);
+	buf_clear(&f->spans);
 	return f->err;
 }
 
@@ -155,7 +169,7 @@ int otlp_file_close(struct otlp_file *f)
 		err = -errno;
 	books_unregister(&f->books);
 	buf_fini(&f->line);
-	arena_free(f->mem);
+	buf_fini(&f->spans);
 	free(f);
 	return err;
 }
