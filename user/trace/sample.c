@@ -157,7 +157,7 @@ static void pass_on(const struct span *sp, uint64_t threshold, struct span_sink 
 	char buf[TRACESTATE_MAX];
 	struct span copy;
 
-	if (threshold > tracestate_threshold(sp->trace_state)) {
+	if (threshold && threshold > tracestate_threshold(sp->trace_state)) {
 		copy = *sp;
 		copy.trace_state = tracestate_with_threshold(sp->trace_state, threshold, buf);
 		sp = &copy;
@@ -318,7 +318,7 @@ static bool admit(struct sampler *s, const struct span *sp, uint64_t *ret_thresh
 	*ret_threshold =
 		MAX(head_threshold(s, sp, rule, &reason), tracestate_threshold(sp->trace_state));
 	if (*ret_threshold >= THRESHOLD_ALL ||
-	    trace_randomness(&sp->trace_id, sp->trace_state) < *ret_threshold) {
+	    (*ret_threshold && trace_randomness(&sp->trace_id, sp->trace_state) < *ret_threshold)) {
 		book_add(&s->books.dropped[reason], 1);
 		return false;
 	}
