@@ -8,8 +8,9 @@ import signal
 import time
 
 from cases_9receive import Receiver, modules, new_id, request
-from lib import (APPS, TELLTALE, Agent, Authority, Endpoint, books, check, check_balance, equal, free_port, metrics,
-                 parse_otlp, protobuf_spans, wait_for)
+from cases_9store import change
+from lib import (APPS, TELLTALE, Agent, Authority, Endpoint, books, can_connect, check, check_balance, equal, free_port,
+                 metrics, parse_otlp, protobuf_spans, wait_for)
 
 
 def attr(key, **value):
@@ -149,7 +150,8 @@ def case_otel_variables_for_http(env):
     endpoint = Endpoint()
     a = Source(env, environment={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1",
                                  "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"http://user:pa%20ss@127.0.0.1:{endpoint.port}/own/path",
-                                 "OTEL_EXPORTER_OTLP_HEADERS": "x-key=a%20b, x-other = c", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+                                 "OTEL_EXPORTER_OTLP_HEADERS": "x-key=a%20b, x-other = c",
+                                 "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
                                  "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"})
     send_many(a, 5)
     equal(a.settled("otlp_http", 10)["out"], 10, "spans exported")
@@ -270,7 +272,8 @@ def case_zipkin(env):
 
 def case_file_with_rotation(env):
     path = env.path("spans.jsonl")
-    a = Source(env, "--store", "none", "--export-file", path, "--export-file-size", "20K", "--export-file-keep", "3", "--export-batch", "20")
+    a = Source(env, "--store", "none", "--export-file", path, "--export-file-size", "20K", "--export-file-keep", "3",
+               "--export-batch", "20")
     traces = []
     for _ in range(30):
         traces += send_many(a, 10)
@@ -339,7 +342,8 @@ def case_our_own_receiver_is_refused(env):
                              ("0.0.0.0", "127.0.0.1"), ("[::]", "localhost"), ("localhost", "127.0.0.1")):
         http, grpc = free_port(), free_port()
         where = ("--otlp-http", f"{listen}:{http}", "--otlp-grpc", f"{listen}:{grpc}")
-        for args in (("--otlp-endpoint", f"http://me:s3cret@{endpoint}:{http}"), ("--zipkin-endpoint", f"http://{endpoint}:{http}/api/v2/spans"),
+        for args in (("--otlp-endpoint", f"http://me:s3cret@{endpoint}:{http}"),
+                     ("--zipkin-endpoint", f"http://{endpoint}:{http}/api/v2/spans"),
                      ("--otlp-endpoint", f"http://other.invalid:1,http://{endpoint}:{grpc}", "--otlp-protocol", "grpc"),
                      ("--otlp-endpoint", f"{endpoint}:{grpc}", "--otlp-protocol", "grpc", "--otlp-insecure")):
             line = start_fails(env, *where, *args, "--quiet")
@@ -348,6 +352,17 @@ def case_our_own_receiver_is_refused(env):
     line = start_fails(env, "--otlp-http", f"127.0.0.1:{port}", "--otlp-grpc", "off", "--quiet",
                        environment={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{port}"})
     check("our own receiver" in line, line)
+
+
+def case_a_receiver_where_spans_are_exported_to_is_refused(env):
+    """The same loop, made while it runs."""
+    port = free_port()
+    a = Source(env, "--otlp-endpoint", f"http://localhost:{port}")
+    status, reply = change(a.port, "POST", "/traces/sources", {"kind": "receiver", "protocol": "otlp-http",
+                                                               "listen": f"127.0.0.1:{port}"})
+    check(status == 400 and "exported to" in json.dumps(reply), f"answer {status} {reply}")
+    check(not can_connect(("127.0.0.1", port)), "it listens")
+    a.end()
 
 
 def case_the_spool_survives_kill_9(env):
@@ -435,7 +450,8 @@ def case_https_and_mutual_tls(env):
     send_many(a, 5)
     equal(a.settled("otlp_http", 10)["out"], 10, "spans over mutual TLS")
     a.end()
-    a = Source(env, "--otlp-endpoint", f"https://localhost:{strict.port}", "--otlp-certificate", ca.cert, "--export-give-up", "1s")
+    a = Source(env, "--otlp-endpoint", f"https://localhost:{strict.port}", "--otlp-certificate", ca.cert,
+               "--export-give-up", "1s")
     send_many(a, 1)
     equal(a.settled("otlp_http", 2)["dropped"], 2, "spans without a certificate of ours")
     a.end()
@@ -514,7 +530,7 @@ def case_one_that_hangs_takes_no_time_from_others(env):
     hang.close()
 
 
-def case_refused_and_partly_taken(env):
+def case_refused_and_tried_again(env):
     endpoint = Endpoint(answers=[(400, {}), (503, {}), (200, {})])
     a = Source(env, "--otlp-endpoint", f"http://127.0.0.1:{endpoint.port}")
     send_many(a, 1)
@@ -561,6 +577,6 @@ def case_kafka(env):
     equal(a.settled("kafka", 2)["dropped"], 2, "spans without a broker")
     a.end()
     for settings, word in (("no.such=1", "no.such"), ("acks=many", "acks"), ("nothing", "K=V")):
-        line = start_fails(env, "--kafka-brokers", "127.0.0.1:1", "--kafka-settings", settings, "--otlp-http", "off", "--otlp-grpc",
-                           "off", "--quiet")
+        line = start_fails(env, "--kafka-brokers", "127.0.0.1:1", "--kafka-settings", settings, "--otlp-http", "off",
+                           "--otlp-grpc", "off", "--quiet")
         check(word in line, line)
