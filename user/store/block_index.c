@@ -305,7 +305,13 @@ static uint32_t put_pairs(struct indexer *x, struct buf *to)
 
 static int by_number(const void *a, const void *b)
 {
-	uint32_t x = le32toh(*(const uint32_t *)a), y = le32toh(*(const uint32_t *)b);
+	uint32_t x, y;
+
+	/* they lie where the parts before them end */
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	x = le32toh(x);
+	y = le32toh(y);
 	return (x > y) - (x < y);
 }
 
