@@ -70,6 +70,7 @@ struct block_source {
 struct block; /* of one thread; decompressed sections stay until it is closed */
 int block_open(const struct block_source *from, struct block **ret_block);
 void block_close(struct block *b);
+size_t block_held(const struct block *b); /* bytes, of what was decompressed until now */
 /* Each span of one of these traces, whole. visit as below. */
 int block_traces(struct block *b, const struct trace_id *ids, size_t cnt,
 		 bool (*visit)(void *ctx, const struct span *s), void *ctx);

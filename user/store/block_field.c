@@ -49,8 +49,8 @@ int field_locate(struct block *b, struct str key, struct attr_field *f)
 	err = load_shapes(b);
 	if (err)
 		return err;
-	f->at = arena_alloc_raw(b->mem, ((size_t)b->rows + 1) * sizeof(*f->at));
-	f->which = arena_alloc_raw(b->mem, (size_t)b->rows + 1);
+	f->at = malloc(((size_t)b->rows + 1) * sizeof(*f->at));
+	f->which = malloc((size_t)b->rows + 1);
 	use = calloc((size_t)b->shape_cnt + 1, sizeof(*use));
 	if (!f->at || !f->which || !use) {
 		free(use);
@@ -68,4 +68,12 @@ int field_locate(struct block *b, struct str key, struct attr_field *f)
 	}
 	free(use);
 	return 0;
+}
+
+void field_fini(struct attr_field *f)
+{
+	free(f->at);
+	free(f->which);
+	f->at = NULL;
+	f->which = NULL;
 }

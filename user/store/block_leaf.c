@@ -78,18 +78,22 @@ static int match_starts(struct block *b, const struct cond *c, const uint8_t *in
 /* ---- things that rows share ---- */
 
 /* Rows take the verdict of the thing that x numbers; of none, where a bad body says so. */
-static void spread(const struct block *b, const struct ints *x, const uint8_t *verdict,
-		   uint32_t cnt, const uint8_t *in, uint8_t *out)
+static int spread(struct block *b, struct ints *x, const uint8_t *verdict, uint32_t cnt,
+		  const uint8_t *in, uint8_t *out)
 {
+	int err;
+
 	if (!memchr(verdict, 1, cnt)) {
 		memset(out, 0, b->rows);
-		return;
+		return 0;
 	}
-	for (uint32_t i = 0; i < b->rows; i++) {
+	err = load_ints(b, x);
+	for (uint32_t i = 0; i < b->rows && !err; i++) {
 		uint64_t thing = ints_at(x, i);
 
 		out[i] = in[i] & verdict[MIN(thing, cnt)];
 	}
+	return err;
 }
 
 static uint8_t *verdicts_new(uint32_t cnt)
@@ -113,9 +117,9 @@ static int match_resources(struct block *b, const struct cond *c, const uint8_t 
 		probe.resource = &b->resource[i];
 		verdict[i] = cond_match(c, &probe);
 	}
-	spread(b, &b->ints[INTS_RESOURCE], verdict, b->resource_cnt, in, out);
+	err = spread(b, &b->ints[INTS_RESOURCE], verdict, b->resource_cnt, in, out);
 	free(verdict);
-	return 0;
+	return err;
 }
 
 static int match_scopes(struct block *b, const struct cond *c, const uint8_t *in, uint8_t *out)
@@ -133,9 +137,9 @@ static int match_scopes(struct block *b, const struct cond *c, const uint8_t *in
 		probe.scope = &b->scope[i];
 		verdict[i] = cond_match(c, &probe);
 	}
-	spread(b, &b->ints[INTS_SCOPE], verdict, b->scope_cnt, in, out);
+	err = spread(b, &b->ints[INTS_SCOPE], verdict, b->scope_cnt, in, out);
 	free(verdict);
-	return 0;
+	return err;
 }
 
 static int match_traces(struct block *b, const struct cond *c, const uint8_t *in, uint8_t *out)
@@ -331,6 +335,7 @@ static int spread_values(struct block *b, struct str key, struct attr_field *f, 
 			out[row] =
 				in[row] & verdict_of(f->column[which], verdict[which], f->at[row]);
 	}
+	field_fini(f);
 	return err;
 }
 

@@ -29,8 +29,6 @@ int load_resources(struct block *b)
 	if (b->resource)
 		return 0;
 	err = table(b, BYTES_RESOURCES, b->resource_cnt, &c);
-	if (!err)
-		err = load_ints(b, &b->ints[INTS_RESOURCE]);
 	if (err)
 		return err;
 	r = arena_alloc(b->mem, ((size_t)b->resource_cnt + 1) * sizeof(*r));

@@ -385,6 +385,11 @@ void block_close(struct block *b)
 	free(b);
 }
 
+size_t block_held(const struct block *b)
+{
+	return arena_size(b->mem) + arena_size(b->line);
+}
+
 int block_verify(struct block *b)
 {
 	const uint8_t *data;

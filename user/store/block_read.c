@@ -90,7 +90,8 @@ void want_field(struct block *b, const struct field *f, struct want *w)
 int load_wanted(struct block *b, const struct want *w)
 {
 	static const enum body_ints ints[] = { INTS_TRACE_START, INTS_START,  INTS_DURATION,
-					       INTS_KIND,	 INTS_STATUS, INTS_FLAGS };
+					       INTS_KIND,	 INTS_STATUS, INTS_FLAGS,
+					       INTS_RESOURCE };
 	int err = load_ids(b);
 
 	for (size_t i = 0; i < ARRAY_LEN(ints) && !err; i++)

@@ -125,7 +125,7 @@ int load_texts(struct block *b, struct texts *t, uint32_t cnt);
 int load_column(struct block *b, struct read_column *c);
 
 /* ---- block_load.c ---- */
-int load_resources(struct block *b);
+int load_resources(struct block *b); /* without the rows' */
 int load_scopes(struct block *b);
 int load_shapes(struct block *b); /* and the rows' */
 int load_traces(struct block *b); /* trace_first */
@@ -158,16 +158,17 @@ int read_ids(struct block *b, uint32_t row, struct span *ret_span);
 struct attr_field {
 	struct read_column *column[FIELD_TYPES_MAX]; /* that hold it, one for each type */
 	uint32_t cnt;
-	uint32_t *at;	/* by row: which of the column's values; ROW_NONE: the span has none */
-	uint8_t *which; /* by row: of column[] */
+	uint32_t *at;	/* owned; by row: which of the column's values; ROW_NONE: it has none */
+	uint8_t *which; /* owned; by row: of column[] */
 };
 
 #define ROW_NONE UINT32_MAX
 
 /* The columns of a key; nothing is read. */
 void field_columns(struct block *b, struct str key, struct attr_field *ret);
-/* Fills at and which, of b->mem: the span's first attribute of that key. */
+/* Fills at and which: the span's first attribute of that key. */
 int field_locate(struct block *b, struct str key, struct attr_field *f);
+void field_fini(struct attr_field *f);
 
 /* ---- block_scan.c ---- */
 

@@ -101,6 +101,8 @@ static int resource_values(struct values *x)
 {
 	int err = load_resources(x->b);
 
+	if (!err)
+		err = load_ints(x->b, &x->b->ints[INTS_RESOURCE]);
 	return err ? err
 		   : shared_values(x, &x->b->ints[INTS_RESOURCE], x->b->resource_cnt, of_resource);
 }
@@ -130,6 +132,7 @@ static int attr_values(struct values *x)
 			emit_value(x, f.column[f.which[row]], given[f.which[row]], f.at[row]);
 	for (uint32_t i = 0; i < FIELD_TYPES_MAX; i++)
 		free(given[i]);
+	field_fini(&f);
 	if (!err && !x->ended && x->f->kind == FIELD_ATTR)
 		err = resource_values(x);
 	return err;

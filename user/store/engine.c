@@ -336,6 +336,7 @@ static void engine_close(struct store *s)
 	for (size_t i = 0; i < e->part_cnt; i++)
 		part_put(e->parts[i]);
 	free(e->parts);
+	open_cache_fini(&e->open_blocks);
 	cache_fini(&e->cache);
 	head_free(e->open);
 	head_free(e->closed.first);
@@ -373,6 +374,7 @@ static struct engine *engine_new(const struct store_cfg *cfg)
 	e->closed.end = &e->closed.first;
 	e->flying.end = &e->flying.first;
 	cache_init(&e->cache);
+	open_cache_init(&e->open_blocks);
 	pthread_mutex_init(&e->roll_lock, NULL);
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_condattr_init(&attr);

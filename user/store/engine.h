@@ -18,7 +18,8 @@
  * Encrypted (XChaCha20-Poly1305, a random nonce each): bodies, indexes' filters, summaries. In the
  * clear: times, counts of spans, traces and errors, sizes, and the ids of archived traces.
  *
- * Locks, outermost first: engine.roll_lock, part.write_lock, engine.lock, part.lock, cache.lock.
+ * Locks, outermost first: engine.roll_lock, part.write_lock, engine.lock, part.lock, cache.lock,
+ * open_blocks.lock.
  */
 #ifndef STORE_ENGINE_H
 #define STORE_ENGINE_H
@@ -178,12 +179,32 @@ void view_close(struct view *v);
 int view_filter(struct view *v, const struct block_row *row, struct filter **ret_filter);
 
 struct body {
-	sqlite3_blob *blob;
-	struct buf plain; /* of an encrypted store */
+	struct view *view;
+	uint64_t part, id;
+	sqlite3_blob *blob; /* NULL: to be opened when something is to be fetched */
+	struct buf plain;   /* of an encrypted store */
 	struct block *block;
+	size_t bytes;		  /* while it is kept open, as the next */
+	struct body *prev, *next; /* used last first */
 };
+/* It is read through ret_body, which stays where it is. */
 int view_body(struct view *v, const struct block_row *row, struct body *ret_body);
 void body_close(struct body *b);
+
+/* ---- blocks kept open: engine_open.c --------------------------------------------------------- */
+
+struct open_cache {
+	pthread_mutex_t lock;
+	struct body *first;
+	size_t bytes;
+};
+
+void open_cache_init(struct open_cache *c);
+void open_cache_fini(struct open_cache *c);
+/* As view_body(), or one that was kept: this thread's alone until it is given back. */
+int view_borrow(struct view *v, const struct block_row *row, struct body **ret_body);
+/* keep: it will be looked at again, and nothing was wrong with it. */
+void view_give_back(struct view *v, struct body *b, bool keep);
 
 /* What a builder became. */
 struct sealed {
@@ -264,6 +285,7 @@ struct engine {
 	int wal_pages;	     /* past which the log is moved into the file */
 	struct crypt crypt;
 	struct filter_cache cache;
+	struct open_cache open_blocks;
 	uint64_t clock_base_ns; /* of receipt, at clock_boot_ns of the boot clock */
 	uint64_t clock_boot_ns;
 	uint64_t bad_blocks;

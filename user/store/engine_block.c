@@ -247,13 +247,24 @@ int view_filter(struct view *v, const struct block_row *row, struct filter **ret
 	return 0;
 }
 
+static int open_blob(struct body *b)
+{
+	sqlite3 *db = b->view->conn->db;
+
+	if (b->blob)
+		return 0;
+	return sql_error(
+		db, sqlite3_blob_open(db, "main", "data", "body", (int64_t)b->id, 0, &b->blob));
+}
+
 static int read_blob(void *ctx, uint64_t off, void *to, size_t len)
 {
-	sqlite3_blob *blob = ctx;
+	struct body *b = ctx;
+	int err = open_blob(b);
 
-	if (off > INT32_MAX || len > INT32_MAX)
-		return -EBADMSG;
-	return sqlite3_blob_read(blob, to, (int)len, (int)off) ? -EBADMSG : 0;
+	if (err || off > INT32_MAX || len > INT32_MAX)
+		return err ? err : -EBADMSG;
+	return sqlite3_blob_read(b->blob, to, (int)len, (int)off) ? -EBADMSG : 0;
 }
 
 static int read_plain(void *ctx, uint64_t off, void *to, size_t len)
@@ -274,7 +285,7 @@ static int decrypt_body(struct view *v, uint64_t id, struct body *b)
 	int err = buf_reserve(&box, len);
 
 	if (!err)
-		err = read_blob(b->blob, 0, box.p, len);
+		err = read_blob(b, 0, box.p, len);
 	box.len = len;
 	if (!err)
 		err = crypt_open(&v->part->engine->crypt, at, buf_str(&box), &b->plain);
@@ -288,17 +299,15 @@ int view_body(struct view *v, const struct block_row *row, struct body *ret_body
 	struct block_source from;
 	int err;
 
-	*b = (struct body){ 0 };
-	err = sql_error(v->conn->db, sqlite3_blob_open(v->conn->db, "main", "data", "body",
-						       (int64_t)row->id, 0, &b->blob));
+	*b = (struct body){ .view = v, .part = v->part->seq, .id = row->id };
+	err = open_blob(b);
 	if (err)
 		return err;
 	if (v->part->engine->crypt.on) {
 		err = decrypt_body(v, row->id, b);
 		from = (struct block_source){ &b->plain, read_plain, b->plain.len };
 	} else {
-		from = (struct block_source){ b->blob, read_blob,
-					      (uint64_t)sqlite3_blob_bytes(b->blob) };
+		from = (struct block_source){ b, read_blob, (uint64_t)sqlite3_blob_bytes(b->blob) };
 	}
 	if (!err)
 		err = block_open(&from, &b->block);

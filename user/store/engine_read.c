@@ -97,6 +97,7 @@ struct wanted {
 	bool whole;
 	struct trace_id *some; /* those that a block may have */
 	struct gather *gather;
+	bool any; /* the block in hand had some */
 	int err;
 };
 
@@ -104,6 +105,7 @@ static bool gather_span(void *ctx, const struct span *s)
 {
 	struct wanted *w = ctx;
 
+	w->any = true;
 	w->err = gather_add(w->gather, s);
 	return !w->err;
 }
@@ -112,7 +114,7 @@ static int gather_block(void *ctx, struct view *v, const struct block_row *row)
 {
 	struct wanted *w = ctx;
 	struct filter *f;
-	struct body b;
+	struct body *b;
 	size_t cnt = 0;
 	int err = view_filter(v, row, &f);
 
@@ -124,15 +126,16 @@ static int gather_block(void *ctx, struct view *v, const struct block_row *row)
 	filter_release(f);
 	if (!cnt)
 		return 0;
-	err = view_body(v, row, &b);
+	err = view_borrow(v, row, &b);
 	if (err)
 		return err;
+	w->any = false;
 	if (w->whole)
-		err = block_traces(b.block, w->some, cnt, gather_span, w);
+		err = block_traces(b->block, w->some, cnt, gather_span, w);
 	else
-		err = block_trace_fields(b.block, w->some, cnt, w->fields, w->field_cnt,
+		err = block_trace_fields(b->block, w->some, cnt, w->fields, w->field_cnt,
 					 gather_span, w);
-	body_close(&b);
+	view_give_back(v, b, w->any && err >= 0);
 	return w->err ? w->err : MIN(err, 0);
 }
 
@@ -172,12 +175,21 @@ struct scanning {
 	const struct scan *q;
 	bool (*visit)(void *ctx, const struct span *sp);
 	void *ctx;
+	bool any; /* the block in hand had some */
 };
+
+static bool scan_span(void *ctx, const struct span *sp)
+{
+	struct scanning *s = ctx;
+
+	s->any = true;
+	return s->visit(s->ctx, sp);
+}
 
 static int scan_block(void *ctx, struct view *v, const struct block_row *row)
 {
 	struct scanning *s = ctx;
-	struct body b;
+	struct body *b;
 	bool may;
 	int err;
 
@@ -186,18 +198,19 @@ static int scan_block(void *ctx, struct view *v, const struct block_row *row)
 	err = may_match(v, row, s->q->where, &may);
 	if (err || !may)
 		return err;
-	err = view_body(v, row, &b);
+	err = view_borrow(v, row, &b);
 	if (err)
 		return err;
-	err = block_scan(b.block, s->q, s->visit, s->ctx);
-	body_close(&b);
+	s->any = false;
+	err = block_scan(b->block, s->q, scan_span, s);
+	view_give_back(v, b, s->any && err >= 0);
 	return err;
 }
 
 int engine_scan(struct store *s, const struct scan *q,
 		bool (*visit)(void *ctx, const struct span *sp), void *ctx)
 {
-	struct scanning scanning = { q, visit, ctx };
+	struct scanning scanning = { .q = q, .visit = visit, .ctx = ctx };
 
 	return MIN(engine_each((struct engine *)s, q->range, scan_block, &scanning), 0);
 }

@@ -309,6 +309,41 @@ static void several_traces_come_with_one_call(void **state)
 	assert_int_equal(cnt, 4);
 }
 
+static bool never(void *ctx, const struct span *s)
+{
+	return true;
+}
+
+/* A block stays open between calls: what was read of it says nothing of what comes next. */
+static void a_block_gives_the_same_again_and_again(void **state)
+{
+	static const struct field name = { .kind = FIELD_NAME };
+	const struct cond here = { .op = COND_CMP, .field = name, .cmp = CMP_EXISTS, .depth = 1 };
+	const struct scan all = { .where = &here };
+
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t t = 0; t < 10; t++)
+		push_trace(&f, t, 2);
+	assert_int_equal(sync_writer(f.writer), 0);
+	for (uint64_t t = 0; t < 10; t++) {
+		struct trace_id id = trace_of(t);
+		uint64_t cnt = 0;
+
+		assert_int_equal(store_trace_fields(f.store, &id, 1, &name, 1,
+						    (struct trace_sink){ &cnt, count_trace }),
+				 0);
+		assert_int_equal(cnt, 1);
+		assert_int_equal(store_scan(f.store, &all, never, NULL), 0);
+		assert_true(has_trace(f.store, t, 2));
+	}
+	for (uint64_t t = 10; t < 20; t++) {
+		push_trace(&f, t, 2);
+		assert_int_equal(sync_writer(f.writer), 0);
+		assert_true(has_trace(f.store, t, 2));
+		assert_true(has_trace(f.store, t - 10, 2));
+	}
+}
+
 /* ---- encryption ---------------------------------------------------------------------------- */
 
 #define KEY_REST "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
@@ -388,6 +423,7 @@ int main(void)
 		CASE(names_and_values_come_once_and_sorted),
 		CASE(stats_count_a_trace_of_many_blocks_once),
 		CASE(several_traces_come_with_one_call),
+		CASE(a_block_gives_the_same_again_and_again),
 		CASE(without_its_key_a_store_stays_closed),
 		CASE(a_store_in_the_clear_takes_no_key),
 	};
