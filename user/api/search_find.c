@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Traces by their spans, newest first, in an order that is exact although blocks overlap: one scan
- * finds as many as are wanted and with them how far back one has to look; a second one looks at all
- * that is newer than that.
+ * Traces by their spans, newest first, in an order that is exact although blocks overlap: when a
+ * scan has found as many as are wanted, it is known how far back it has to look for the rest. An
+ * engine that is not told so ends there; a second scan looks at all that is newer.
  */
 #include "api/search_parts.h"
 
@@ -18,8 +18,9 @@ struct collector {
 	uint32_t cnt, size, mask;
 	uint32_t max;
 	const struct place *from;
-	bool stop_at_max;
-	bool more; /* stopped, or let some go */
+	uint64_t floor_ns; /* what started before is not among the first max; 0: not known yet */
+	bool below;	   /* stopped there */
+	bool more;	   /* there may be others, or some were let go */
 };
 
 bool place_after(const struct place *a, const struct place *b)
@@ -47,10 +48,11 @@ static uint32_t *find_slot(struct collector *c, const struct trace_id *id)
 static void prune(struct collector *c)
 {
 	qsort(c->item, c->cnt, sizeof(*c->item), in_order);
-	if (c->cnt > c->max) {
-		c->cnt = c->max;
+	if (c->cnt >= c->max) {
+		c->floor_ns = MAX(c->floor_ns, c->item[c->max - 1].key_ns);
 		c->more = true;
 	}
+	c->cnt = MIN(c->cnt, c->max);
 	memset(c->slot, 0, (c->mask + 1) * sizeof(*c->slot));
 	for (uint32_t i = 0; i < c->cnt; i++)
 		*find_slot(c, &c->item[i].id) = i + 1;
@@ -64,6 +66,9 @@ static bool collect(void *ctx, const struct span *s)
 
 	if (c->from && !place_after(&p, c->from))
 		return true;
+	c->below = p.key_ns < c->floor_ns;
+	if (c->below)
+		return false;
 	slot = find_slot(c, &p.id);
 	if (*slot) {
 		struct place *known = &c->item[*slot - 1];
@@ -77,16 +82,17 @@ static bool collect(void *ctx, const struct span *s)
 	}
 	c->item[c->cnt++] = p;
 	*slot = c->cnt;
-	if (c->stop_at_max && c->cnt == c->max) {
-		c->more = true;
-		return false;
-	}
+	if (c->cnt == c->max && !c->floor_ns)
+		prune(c);
 	return true;
 }
 
 static int scan(struct finder *f, struct collector *c, uint64_t from_ns)
 {
-	struct scan q = { .range = f->range, .where = f->seek, .deadline_ns = f->deadline_ns };
+	struct scan q = { .range = f->range,
+			  .where = f->seek,
+			  .floor_ns = &c->floor_ns,
+			  .deadline_ns = f->deadline_ns };
 	int err;
 
 	q.range.from_ns = MAX(q.range.from_ns, from_ns);
@@ -115,19 +121,15 @@ static int collector_init(struct collector *c, const struct place *from, uint32_
 int finder_run(struct finder *f, const struct place *from, uint32_t max, bool *ret_all)
 {
 	struct collector c;
-	uint64_t oldest_ns;
 	int err = collector_init(&c, from, max);
 
 	if (err)
 		goto out;
-	c.stop_at_max = true;
 	err = scan(f, &c, 0);
-	if (!err && c.more) {
-		oldest_ns = c.item[c.cnt - 1].key_ns;
-		c.stop_at_max = false;
+	if (!err && c.below) {
 		c.cnt = 0;
 		prune(&c);
-		err = scan(f, &c, oldest_ns);
+		err = scan(f, &c, c.floor_ns);
 	}
 	if (err)
 		goto out;

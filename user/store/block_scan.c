@@ -100,15 +100,20 @@ static void sift(struct found *heap, uint32_t cnt, uint32_t i)
 	heap[i] = moved;
 }
 
+static bool below_floor(const struct scan *q, uint64_t start_ns)
+{
+	return q->floor_ns && start_ns < *q->floor_ns;
+}
+
 static int visit_newest(struct block *b, const struct want *w, struct found *heap, uint32_t cnt,
 			const struct scan *q, bool (*visit)(void *ctx, const struct span *s),
 			void *ctx)
 {
-	int err = load_wanted(b, w);
+	int err = cnt ? load_wanted(b, w) : 0;
 
 	for (uint32_t i = cnt / 2; i-- > 0;)
 		sift(heap, cnt, i);
-	for (uint32_t n = 0; cnt && !err; n++) {
+	for (uint32_t n = 0; cnt && !err && !below_floor(q, heap[0].start_ns); n++) {
 		struct span s;
 
 		if (n % DEADLINE_ROWS == 0)
@@ -144,7 +149,7 @@ int block_scan(struct block *b, const struct scan *q,
 	if (err)
 		goto out;
 	for (uint32_t i = 0; i < b->rows; i++)
-		if (mask[i])
+		if (mask[i] && !below_floor(q, b->start[i]))
 			heap[cnt++] = (struct found){ b->start[i], i };
 	for (size_t i = 0; i < q->field_cnt; i++)
 		want_field(b, &q->fields[i], &w);

@@ -195,6 +195,8 @@ static int scan_block(void *ctx, struct view *v, const struct block_row *row)
 
 	if (s->q->deadline_ns && clock_mono_ns() >= s->q->deadline_ns)
 		return -ETIMEDOUT;
+	if (s->q->floor_ns && row->start_max_ns < *s->q->floor_ns)
+		return 0;
 	err = may_match(v, row, s->q->where, &may);
 	if (err || !may)
 		return err;

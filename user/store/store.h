@@ -90,6 +90,8 @@ struct scan {
 	const struct field *fields;
 	size_t field_cnt;
 	bool whole;
+	/* NULL, or what the visitor may raise: spans that started before it need not come. */
+	const uint64_t *floor_ns;
 	uint64_t deadline_ns; /* monotonic; -ETIMEDOUT when it passes; 0: none */
 };
 /* Blocks newest first, within a block newest first; the span is borrowed for the call. The visitor
