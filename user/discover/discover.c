@@ -334,6 +334,7 @@ static int start_thread(struct discover *d)
 int discover_new(const struct discover_cfg *cfg, struct discover **ret_discover)
 {
 	struct discover *d = calloc(1, sizeof(*d));
+	struct namer *namer;
 	int err = -ENOMEM;
 
 	if (!d)
@@ -350,7 +351,10 @@ int discover_new(const struct discover_cfg *cfg, struct discover **ret_discover)
 		.read = read_not_again,
 		.ctx = &d->not_again,
 	};
-	d->look = look_new("/proc", cfg->ctx, cfg->library);
+	namer = namer_new(cfg->host_root);
+	d->look = look_new("/proc", namer, cfg->ctx, cfg->library);
+	if (!d->look)
+		namer_free(namer);
 	d->out = calloc(1, sizeof(*d->out) + PROC_TEXT_MAX);
 	if (!d->look || !d->out)
 		goto fail;

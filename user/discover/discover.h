@@ -25,6 +25,9 @@ struct library {
 
 struct discover_cfg {
 	uint32_t queue; /* default 4096 */
+	/* Where container runtimes keep their files; NULL: the root of the host's first process
+	 * where it is another than ours and we may see it, else ours. */
+	const char *host_root;
 	void *ctx;
 	/* Both are called on discover's thread. */
 	void (*found)(void *ctx, const struct event_proc *proc);
@@ -43,7 +46,7 @@ void discover_free(struct discover *d);
 /*
  * The same for one process, at once and on the caller's thread: fills out (PROC_TEXT_MAX of text
  * at least). 0, -ESRCH when it has gone and there is no hint. proc_root is "/proc", or a tree
- * like it in tests.
+ * like it in tests. Containers have ids only.
  */
 int discover_process(const char *proc_root, uint32_t tgid, const struct event_exec *hint,
 		     struct event_proc *out, size_t out_size);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -32,20 +33,21 @@ ssize_t read_at(int dir, const char *name, char *out, size_t size)
 	return n;
 }
 
-int open_in_root(int proc_fd, const char *path)
+/* Links cannot lead out of root. */
+static int open_inside(int root, const char *path, uint64_t flags)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+	struct open_how how = { .flags = flags | O_CLOEXEC,
 				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	int root = openat(proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct stat st;
-	int fd;
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 
-	if (root < 0)
-		return -errno;
-	fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
-	if (fd < 0)
-		fd = -errno;
-	close(root);
+	return fd < 0 ? -errno : fd;
+}
+
+static int open_regular(int root, const char *path)
+{
+	int fd = open_inside(root, path, O_PATH);
+	struct stat st;
+
 	if (fd < 0)
 		return fd;
 	/* opening a device or a pipe may have effects or block */
@@ -56,18 +58,67 @@ int open_in_root(int proc_fd, const char *path)
 	return fd;
 }
 
-ssize_t read_in_root(int proc_fd, const char *path, char *out, size_t size)
+int open_in_root(int proc_fd, const char *path)
+{
+	int root = openat(proc_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC), fd;
+
+	if (root < 0)
+		return -errno;
+	fd = open_regular(root, path);
+	close(root);
+	return fd;
+}
+
+static ssize_t read_opened(int fd, char *out, size_t size)
 {
 	char self[40];
-	ssize_t n;
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	return read_at(AT_FDCWD, self, out, size);
+}
+
+ssize_t read_in_root(int proc_fd, const char *path, char *out, size_t size)
+{
 	int fd = open_in_root(proc_fd, path);
+	ssize_t n;
 
 	if (fd < 0)
 		return fd;
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	n = read_at(AT_FDCWD, self, out, size);
+	n = read_opened(fd, out, size);
 	close(fd);
 	return n;
+}
+
+ssize_t read_below(int root, const char *path, size_t max, char **ret_text)
+{
+	int fd = open_regular(root, path);
+	char *text = NULL;
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = fstat(fd, &st) < 0 ? -errno : (size_t)st.st_size > max ? -EFBIG : 0;
+	if (!n) {
+		text = malloc((size_t)st.st_size + 1);
+		n = text ? read_opened(fd, text, (size_t)st.st_size) : -ENOMEM;
+	}
+	close(fd);
+	if (n < 0)
+		free(text);
+	else
+		*ret_text = text;
+	return n;
+}
+
+DIR *opendir_below(int root, const char *path)
+{
+	int fd = open_inside(root, path, O_RDONLY | O_DIRECTORY);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!dir && fd >= 0)
+		close(fd);
+	return dir;
 }
 
 struct str link_at(int dir, const char *name, char *out, size_t size)

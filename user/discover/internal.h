@@ -5,6 +5,7 @@
 
 #include "discover/discover.h"
 
+#include <dirent.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -68,6 +69,10 @@ ssize_t read_at(int dir, const char *name, char *out, size_t size);
 ssize_t read_in_root(int proc_fd, const char *path, char *out, size_t size);
 /* Opens one such file, O_PATH only, to name it as /proc/self/fd/N; -errno. */
 int open_in_root(int proc_fd, const char *path);
+/* The same below a root of our own choosing: a file of at most max bytes, whole; *ret_text is the
+ * caller's to free. */
+ssize_t read_below(int root, const char *path, size_t max, char **ret_text);
+DIR *opendir_below(int root, const char *path);			       /* NULL: cannot be opened */
 struct str link_at(int dir, const char *name, char *out, size_t size); /* empty: none */
 struct str path_base(struct str path);
 struct str path_dir(struct str path); /* "" without a slash */
@@ -97,6 +102,36 @@ struct cgroup {
 /* content of /proc/PID/cgroup; the result borrows from it. */
 void cgroup_parse(struct str content, struct cgroup *ret);
 
+/* ---- names.c: what a container is called ---------------------------------------------------- */
+
+/* Any may be empty. */
+struct names {
+	char service[SHORT_MAX];   /* what people call the work that it does */
+	char container[SHORT_MAX]; /* as its runtime lists it */
+	char image[SHORT_MAX];	   /* without tag and digest */
+	char k8s_namespace[SHORT_MAX];
+	char k8s_pod[SHORT_MAX];
+	char k8s_pod_uid[SHORT_MAX];
+	char k8s_container[SHORT_MAX];
+};
+
+struct namer;
+/* host_root: see discover_cfg. NULL without memory. */
+struct namer *namer_new(const char *host_root);
+/* NULL: has no id to search by. Holds until the next call. */
+const struct names *namer_find(struct namer *n, const struct cgroup *g);
+void namer_free(struct namer *n);
+
+/* ---- names_read.c: one file of a runtime, or one directory entry ----------------------------- */
+
+/* False, *out untouched: it does not tell what the container is called. */
+bool names_from_docker(struct str text, struct str id, struct names *out);
+bool names_from_oci(struct str text, struct str id, struct names *out);	    /* containerd, CRI-O */
+bool names_from_storage(struct str text, struct str id, struct names *out); /* Podman's list */
+bool names_from_log(struct str file, struct str id,
+		    struct names *out); /* POD_NAMESPACE_NAME-ID.log */
+bool names_from_pod_dir(struct str dir, struct str uid, struct names *out); /* NAMESPACE_POD_UID */
+
 /* ---- script.c ------------------------------------------------------------------------------ */
 
 /* The name an interpreter's arguments give its program; empty: none. *ret_script: the path of the
@@ -114,6 +149,7 @@ struct facts {
 	struct str comm;
 	struct str args, env; /* NUL-separated */
 	struct cgroup cgroup;
+	const struct names *names; /* of its container; NULL: none */
 };
 
 /* service.name by the order of design.md; never empty. */
@@ -125,8 +161,9 @@ struct str env_value(struct str env, const char *name);
 /* ---- process.c: one look at a process ------------------------------------------------------ */
 
 struct look;
-/* proc_root: "/proc". library is called during a look, may be NULL. */
-struct look *look_new(const char *proc_root, void *ctx,
+/* proc_root: "/proc". namer: owned by the look, NULL: containers have ids only. library is called
+ * during a look, may be NULL. */
+struct look *look_new(const char *proc_root, struct namer *namer, void *ctx,
 		      void (*library)(void *ctx, const struct library *lib));
 /* As discover_process(). */
 int look_process(struct look *l, uint32_t tgid, const struct event_exec *hint,

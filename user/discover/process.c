@@ -37,6 +37,7 @@ struct owner {
 
 struct look {
 	const char *proc_root;
+	struct namer *namer; /* NULL: none */
 	void *ctx;
 	void (*library)(void *ctx, const struct library *lib);
 	struct elf_entry *elfs; /* oldest first */
@@ -311,6 +312,25 @@ static void facts_from_hint(struct facts *f, const struct event_exec *hint)
 		f->comm = hint_comm(hint);
 }
 
+static void add_container(const struct facts *f, struct text *t)
+{
+	const struct names *n = f->names;
+
+	if (f->cgroup.lxc)
+		text_add(t, "container.name", f->cgroup.container, SHORT_MAX);
+	else
+		text_add(t, "container.id", f->cgroup.container, SHORT_MAX);
+	text_add(t, "k8s.pod.uid", str_of(f->cgroup.pod), SHORT_MAX);
+	if (!n)
+		return;
+	text_add(t, "container.name", str_of(n->container), SHORT_MAX);
+	text_add(t, "container.image.name", str_of(n->image), SHORT_MAX);
+	text_add(t, "k8s.namespace.name", str_of(n->k8s_namespace), SHORT_MAX);
+	text_add(t, "k8s.pod.name", str_of(n->k8s_pod), SHORT_MAX);
+	text_add(t, "k8s.pod.uid", str_of(n->k8s_pod_uid), SHORT_MAX);
+	text_add(t, "k8s.container.name", str_of(n->k8s_container), SHORT_MAX);
+}
+
 static void write_text(struct look *l, const struct facts *f, uint32_t tgid, const uint32_t *uid,
 		       struct text *t)
 {
@@ -326,13 +346,7 @@ static void write_text(struct look *l, const struct facts *f, uint32_t tgid, con
 	text_add(t, "process.executable.name", base.len ? base : f->comm, SHORT_MAX);
 	text_add(t, "process.executable.path", exe, VALUE_MAX);
 	text_add(t, "process.runtime.name", str_of(runtime_name(f->runtime, base)), SHORT_MAX);
-	if (f->cgroup.container.len) {
-		if (f->cgroup.lxc)
-			text_add(t, "container.name", f->cgroup.container, SHORT_MAX);
-		else
-			text_add(t, "container.id", f->cgroup.container, SHORT_MAX);
-	}
-	text_add(t, "k8s.pod.uid", str_of(f->cgroup.pod), SHORT_MAX);
+	add_container(f, t);
 	if (uid)
 		text_add(t, "process.owner", owner_name(l, *uid), SHORT_MAX);
 	add_creation_time(l, t);
@@ -367,6 +381,7 @@ int look_process(struct look *l, uint32_t tgid, const struct event_exec *hint,
 		f.env = file_text(f.proc_fd, "environ", l->env, sizeof(l->env));
 		cgroup_parse(file_text(f.proc_fd, "cgroup", l->cgroup, sizeof(l->cgroup)),
 			     &f.cgroup);
+		f.names = l->namer ? namer_find(l->namer, &f.cgroup) : NULL;
 		if (!known && fstatat(f.proc_fd, "stat", &st, 0) == 0) {
 			uid = st.st_uid;
 			known = true;
@@ -416,7 +431,7 @@ uint64_t look_started(const struct look *l)
 	return l->started;
 }
 
-struct look *look_new(const char *proc_root, void *ctx,
+struct look *look_new(const char *proc_root, struct namer *namer, void *ctx,
 		      void (*library)(void *ctx, const struct library *lib))
 {
 	struct look *l = calloc(1, sizeof(*l));
@@ -424,6 +439,7 @@ struct look *look_new(const char *proc_root, void *ctx,
 	if (!l)
 		return NULL;
 	l->proc_root = proc_root;
+	l->namer = namer;
 	l->ctx = ctx;
 	l->library = library;
 	l->boot_offset_ns = (int64_t)(clock_real_ns() - clock_read(CLOCK_BOOTTIME));
@@ -440,13 +456,14 @@ void look_free(struct look *l)
 		HASH_DEL(l->elfs, e);
 		free(e);
 	}
+	namer_free(l->namer);
 	free(l);
 }
 
 int discover_process(const char *proc_root, uint32_t tgid, const struct event_exec *hint,
 		     struct event_proc *out, size_t out_size)
 {
-	struct look *l = look_new(proc_root, NULL, NULL);
+	struct look *l = look_new(proc_root, NULL, NULL, NULL);
 	int err = l ? look_process(l, tgid, hint, out, out_size) : -ENOMEM;
 
 	look_free(l);

@@ -212,6 +212,9 @@ struct str service_name(const struct facts *f, char out[SHORT_MAX])
 
 	if (!name.len && unit_names_process(f))
 		name = f->cgroup.unit;
+	/* a unit inside of a container says more: cgroup_parse() leaves out those around it */
+	if (!name.len && f->names)
+		name = str_of(f->names->service);
 	if (!name.len && f->cgroup.lxc)
 		name = f->cgroup.container;
 	if (!name.len)

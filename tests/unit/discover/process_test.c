@@ -233,7 +233,7 @@ static void see_library(void *ctx, const struct library *lib)
 static struct seen libraries_of(const char *maps)
 {
 	struct seen s = { 0 };
-	struct look *l = look_new(tree.dir, &s, see_library);
+	struct look *l = look_new(tree.dir, NULL, &s, see_library);
 	struct event_proc *p = calloc(1, sizeof(*p) + PROC_TEXT_MAX);
 
 	tree_file(&tree, "maps", maps);
