@@ -84,7 +84,8 @@ def modules():
     node = need("node")
     p = subprocess.run([os.path.join(TOP, "tests", "npm.sh")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if p.returncode:
-        raise Skip("the npm packages cannot be had")
+        why = p.stderr.strip().splitlines()
+        raise Skip("the npm packages cannot be had" + (f": {why[-1]}" if why else ""))
     return node, os.path.join(p.stdout.strip().splitlines()[-1], "node_modules")
 
 

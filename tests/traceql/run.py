@@ -22,9 +22,10 @@ def lines(command, cwd):
 
 def main():
     npm = subprocess.run([os.path.join(TOP, "tests", "npm.sh")], stdout=subprocess.PIPE,
-                         stderr=subprocess.DEVNULL, text=True)
+                         stderr=subprocess.PIPE, text=True)
     if npm.returncode:
-        print("SKIP traceql/grammar: the npm packages cannot be had")
+        why = npm.stderr.strip().splitlines()
+        print("SKIP traceql/grammar: the npm packages cannot be had" + (f": {why[-1]}" if why else ""))
         return 0
     make = subprocess.run(["make", "-s", "-j2", os.path.relpath(ACCEPT, TOP)], cwd=TOP,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
