@@ -131,7 +131,7 @@ def case_a_second_writer_is_refused(env):
 
 
 def case_a_full_disk_refuses_and_recovers(env):
-    disk = env.path("disk")
+    disk = env.path("disk-of-store")
     os.mkdir(disk)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "telltale-test", disk], capture_output=True).returncode:
         raise Skip("cannot mount a tmpfs here")
