@@ -222,6 +222,8 @@ $(B)/tests/bench_chain: tests/bench/chain.c $(B)/user/pipe.o $(B)/user/kernel_bo
 	$(Q)$(CC) $(UCFLAGS) -MMD -MP -o $@ $(filter %.c %.o,$^) -Wl,--start-group $(ROOM_LIBS) -Wl,--end-group $(LDLIBS)
 bench-store: all $(B)/tests/otlp_load ## what taking in, keeping and finding spans costs; BENCH=SPANS (10000000)
 	$(Q)tests/bench/store.py $(BENCH)
+bench-complete: all $(B)/tests/otlp_load ## how many traces are whole whose spans come apart; BENCH='10000 20': traces/s, seconds
+	$(Q)tests/bench/complete.py $(BENCH)
 bench-block: $(B)/tests/bench_block ## what a block of the store costs; BENCH='500000 1': spans, level of zstd
 	$(Q)$(B)/tests/bench_block $(BENCH)
 
@@ -242,4 +244,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-block bench-engine bench-otlp bench-redact bench-store bench-vm demo clean help
+.PHONY: all objects unit unit-build fuzz-build fuzz check-format format deps test run bench bench-block bench-complete bench-engine bench-otlp bench-redact bench-store bench-vm demo clean help

@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import random
 import signal
 import time
 
@@ -295,3 +296,33 @@ def case_what_waits_is_decided_at_the_end(env):
         equal(sum(g.shown(t) for t in traces[:10]), 0, "spans shown while they wait")
         kept = g.end(sig)
         equal({t: len(kept.get(t, [])) for t in traces}, {t: 2 for t in traces}, "spans kept")
+
+
+def case_traces_are_whole_however_they_come(env):
+    """Ten spans of each over five senders in any order, a tenth of them up to 4.5 s after the root's end."""
+    g = Sampler(env, "--sampling", "tail", "--max-traces-per-second", "50")
+    slots, rng = [[] for _ in range(60)], random.Random(7)
+    for n in range(2000):
+        trace, at = new_id(), n // 200
+        root = span(trace, f"GET /{n % 5}", ms=5 + n % 3)
+        spans = [root] + [span(trace, "SELECT", parent=root["spanId"]) for _ in range(9)]
+        for s in spans:
+            slots[at + (1 + rng.randrange(45) if s is not root and rng.random() < 0.1 else 0)].append(s)
+    senders = [http.client.HTTPConnection("127.0.0.1", g.http, timeout=30) for _ in range(5)]
+    for slot in slots:
+        due = time.monotonic() + 0.1
+        rng.shuffle(slot)
+        for k, c in enumerate(senders):
+            if slot[k::5]:
+                g.sender = c
+                g.send(slot[k::5])
+        time.sleep(max(0, due - time.monotonic()))
+    check_balance(g.port)
+    for c in senders:
+        c.close()
+    kept = g.end()
+    whole = sum(len(t) == 10 for t in kept.values())
+    check(len(kept) >= 50, f"{len(kept)} traces kept")
+    check(whole >= 0.99 * len(kept), f"{whole} of {len(kept)} traces are whole")
+    check(len(kept) < 2000, "all were kept")
+    return f"{whole} of {len(kept)} kept traces are whole"

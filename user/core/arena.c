@@ -21,6 +21,7 @@ struct arena {
 	struct block *head; /* the one being filled */
 	size_t held;
 	size_t cap;
+	bool exact;
 };
 
 struct arena *arena_new(size_t cap)
@@ -29,6 +30,15 @@ struct arena *arena_new(size_t cap)
 
 	if (a)
 		a->cap = cap;
+	return a;
+}
+
+struct arena *arena_new_exact(void)
+{
+	struct arena *a = arena_new(0);
+
+	if (a)
+		a->exact = true;
 	return a;
 }
 
@@ -54,7 +64,7 @@ static struct block *add_block(struct arena *a, size_t need)
 	size_t size = a->head ? MIN(a->head->size * 2, (size_t)BLOCK_MAX) : BLOCK_MIN;
 	struct block *b;
 
-	size = MAX(size, need);
+	size = a->exact ? need : MAX(size, need);
 	if (a->cap && a->held + size > a->cap)
 		size = need;
 	if (a->cap && a->held + size > a->cap)

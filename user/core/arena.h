@@ -12,6 +12,8 @@ struct arena;
 
 /* cap: bytes in all, 0 for none. NULL without memory. */
 struct arena *arena_new(size_t cap);
+/* With blocks no larger than what is asked for: of few, large pieces that are kept long. */
+struct arena *arena_new_exact(void);
 void arena_free(struct arena *a);
 
 /* Aligned to 8 and zeroed; NULL past the cap or without memory. */

@@ -15,7 +15,7 @@ struct trace *trace_new(const struct trace_id *id)
 	t->spans = t->few;
 	t->size = ARRAY_LEN(t->few);
 	t->refs = 1;
-	t->arena = arena_new(0);
+	t->arena = arena_new_exact(); /* a span is one piece */
 	if (!t->arena) {
 		free(t);
 		return NULL;
