@@ -107,6 +107,11 @@ static int scan_row(void *ctx, struct cursor *c)
 
 	if (c->bad || rc)
 		return rc < 0 ? rc : 0;
+	/* newest first: what follows is further back still */
+	if (s->scan->floor_ns && s->reader.span.start_ns < *s->scan->floor_ns) {
+		s->stopped = true;
+		return -ECANCELED;
+	}
 	if (!cond_match(s->scan->where, &s->reader.span))
 		return 0;
 	s->stopped = !s->visit(s->ctx, &s->reader.span);
