@@ -107,7 +107,7 @@ static void transfer_encoding(struct str value, struct http_head *h)
 		name, sizeof(name) - 1, offsetof(struct http_head, member) \
 	}
 static const struct {
-	char name[14];
+	char name[16];
 	uint8_t len;
 	uint8_t offset; /* of the struct str */
 } fields[] = {
@@ -116,6 +116,8 @@ static const struct {
 	FIELD("traceparent", traceparent),
 	FIELD("tracestate", tracestate),
 	FIELD("x-request-id", request_id),
+	FIELD("x-correlation-id", correlation_id),
+	FIELD("x-trace-id", foreign_trace_id),
 	FIELD("b3", b3),
 	FIELD("x-b3-traceid", b3_trace),
 	FIELD("x-b3-spanid", b3_span),
@@ -320,10 +322,20 @@ static void fill_url(struct parser *ps, struct msg *m, const struct http_head *h
 		server_address(ps, m, authority);
 }
 
+/* Attributes of headers are lists of values (semantic conventions, HTTP). */
+static void add_id(struct msg *m, struct arena *mem, struct str key, struct str value)
+{
+	struct value *id = value.len ? arena_alloc(mem, sizeof(*id)) : NULL;
+
+	if (!id)
+		return;
+	*id = (struct value){ .type = VALUE_STR, .str = value };
+	attrs_add(&m->attrs, mem, key, (struct value){ .type = VALUE_ARRAY, .array = { id, 1 } });
+}
+
 void http_fill_request(struct parser *ps, struct msg *m, const struct http_head *h)
 {
 	struct arena *mem = parser_mem(ps);
-	struct value *id;
 
 	if (!m)
 		return;
@@ -343,12 +355,9 @@ void http_fill_request(struct parser *ps, struct msg *m, const struct http_head 
 		m->body_size = h->length;
 		attrs_add_int(&m->attrs, mem, "http.request.body.size", (int64_t)h->length);
 	}
-	id = h->request_id.len ? arena_alloc(mem, sizeof(*id)) : NULL;
-	if (id) {
-		*id = (struct value){ .type = VALUE_STR, .str = h->request_id };
-		attrs_add(&m->attrs, mem, STR("http.request.header.x-request-id"),
-			  (struct value){ .type = VALUE_ARRAY, .array = { id, 1 } });
-	}
+	add_id(m, mem, STR("http.request.header.x-request-id"), h->request_id);
+	add_id(m, mem, STR("http.request.header.x-correlation-id"), h->correlation_id);
+	add_id(m, mem, STR("http.request.header.x-trace-id"), h->foreign_trace_id);
 	m->traceparent = traceparent(mem, h);
 	if (h->traceparent.len)
 		m->tracestate = h->tracestate;

@@ -18,7 +18,7 @@ struct http_head {
 	uint64_t length;
 	struct str host;
 	struct str user_agent;
-	struct str request_id;
+	struct str request_id, correlation_id, foreign_trace_id; /* X-Request-ID and the like */
 	struct str traceparent;
 	struct str tracestate;
 	struct str b3, b3_trace, b3_span, b3_sampled;

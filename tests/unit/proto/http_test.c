@@ -12,14 +12,17 @@ static void a_served_request_has_the_attributes_of_a_server(void **state)
 {
 	const struct step s[] = { IN("GET /a/b?x=1&y=2 HTTP/1.1\r\nHost: shop.example:8080\r\n"
 				     "User-Agent: curl/7.88\r\nX-Request-ID: r-1\r\n"
+				     "X-Correlation-ID: c-2\r\nx-trace-id: t-3\r\n"
 				     "Authorization: Bearer secret\r\nCookie: id=secret\r\n\r\n"),
 				  OUT(OK("5", "hello")), END };
 
 	feed_expect("http", s,
-		    "request in pos=1000 size=145 time=1-1 GET path=/a/b "
+		    "request in pos=1000 size=185 time=1-1 GET path=/a/b "
 		    "{http.request.method=GET; url.path=/a/b; url.query=x=1&y=2; url.scheme=http; "
 		    "server.address=shop.example; server.port=8080; user_agent.original=curl/7.88; "
-		    "network.protocol.version=1.1; http.request.header.x-request-id=[r-1]}\n"
+		    "network.protocol.version=1.1; http.request.header.x-request-id=[r-1]; "
+		    "http.request.header.x-correlation-id=[c-2]; "
+		    "http.request.header.x-trace-id=[t-3]}\n"
 		    "response out pos=1000 size=43 time=2-2 " GOT_OK("5") "\n");
 }
 
