@@ -76,6 +76,8 @@ def main():
         print(f"SKIP e2e: {len(chosen)} cases: {why}")
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    # a job in the background of a shell ignores SIGINT, and so would everything that is started here
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # what a user's shell may have set must not reach the programs under test
     for key in [k for k in os.environ if k.startswith(("OTEL_", "TELLTALE_", "PG")) or k.endswith(("_proxy", "_PROXY"))]:
         del os.environ[key]
