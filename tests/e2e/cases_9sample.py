@@ -59,6 +59,13 @@ class Sampler(Gateway):
         equal(r.status, 200, "status")
         return sum(len(s["spans"]) for rs in reply["resourceSpans"] for s in rs["scopeSpans"])
 
+    def decided(self, seconds=10):
+        """Waits until nothing waits for its decision and what was kept can be read; the books then."""
+        def settled():
+            found = books(self.port)
+            return found if found["trace"]["held"] == 0 and found["store"]["held"] == 0 else None
+        return wait_for(settled, "every decision", seconds)
+
     def measured(self):
         """Spans that the span metrics count."""
         return sum(metrics(self.port).get("traces_spanmetrics_calls_total", {}).values())
@@ -203,7 +210,7 @@ def case_the_tail_keeps_what_matters_and_a_true_share(env):
         m.second(slow=int(second in (5, 7, 9)), fails=second % 3, first=f"GET /rare/{second}" if second % 2 else None)
         time.sleep(max(0, 1 - (time.monotonic() - begin)))
     equal(g.measured(), g.sent, "spans in the span metrics, before sampling")
-    found = wait_for(lambda: (lambda b: b if b["trace"]["held"] == 0 else None)(books(g.port)), "every decision", 8)
+    found = g.decided(8)
     check(found["sample_tail"]["dropped"] > 0, f"nothing was rejected: {found['sample_tail']}")
     check_balance(g.port)
     counts = {k: sum(v.values()) for k, v in metrics(g.port).items() if "sample_tail" in k}
@@ -244,7 +251,7 @@ def case_late_spans_follow_the_decision(env):
     for at in range(0, 300, 30):  # the first goes by itself: it is of a new kind
         g.send(roots[at:at + 30])
         time.sleep(0.3)
-    wait_for(lambda: books(g.port)["trace"]["held"] == 0, "every decision", 10)
+    g.decided()
     was = {r["traceId"]: g.shown(r["traceId"]) for r in roots}
     check(0 < sum(was.values()) < 300, f"{sum(was.values())} of 300 kept")
     g.send([span(r["traceId"], parent=r["spanId"]) for r in roots])
