@@ -16,7 +16,9 @@
 #include "core/log.h"
 #include "procs.h"
 
-#define DRAIN_NS      (10 * NS_PER_MS) /* between passes while records come */
+/* Between passes and ticks while records come: short turns, since a traced program waits for its
+ * processor until ours ends. */
+#define DRAIN_NS      (4 * NS_PER_MS)
 #define QUIET_NS      (50 * NS_PER_MS) /* and while none do; a ring that fills up wakes the loop */
 #define FLUSH_IDLE_NS (50 * NS_PER_MS)
 #define TICK_NS	      (100 * NS_PER_MS)
@@ -147,7 +149,7 @@ static void pass(struct agent *a)
 		struct event_hdr tick = header(now_ns, EVENT_TICK, sizeof(tick));
 
 		push(a, &tick, sizeof(tick));
-		a->next_tick_ns = now_ns + TICK_NS;
+		a->next_tick_ns = now_ns + (a->busy ? DRAIN_NS : TICK_NS);
 	}
 	if (a->cfg.health && !a->result.err) {
 		a->result.err = a->cfg.health(a->cfg.ctx);
