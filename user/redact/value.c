@@ -8,7 +8,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 /* Rules for statements whose literals are gone: name = ? and name = other_name are no secrets. */

@@ -3,7 +3,6 @@
 #ifndef SPAN_INTERNAL_H
 #define SPAN_INTERNAL_H
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 /* uthash's own takes four times the instructions for our short keys. */
