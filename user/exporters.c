@@ -193,7 +193,7 @@ static void host_of(const char *address, char out[64])
 		end--;
 	}
 	snprintf(out, 64, "%.*s", (int)(end - address), address);
-	if (!strcmp(out, "localhost"))
+	if (!strcasecmp(out, "localhost"))
 		snprintf(out, 64, "127.0.0.1");
 }
 

@@ -9,6 +9,7 @@
 
 #include "api/api.h"
 #include "core/clock.h"
+#include "core/listen.h"
 
 /* A loop that has not turned for so long hangs; it turns every 10 ms. */
 #define STUCK_NS (10 * NS_PER_S)
@@ -95,7 +96,8 @@ int serve_new(const char *listen, struct backend *b, const struct sourcing *sour
 	}
 	if (err) {
 		fprintf(stderr, "telltale: cannot listen on %s: %s%s\n", listen, strerror(-err),
-			err == -EADDRINUSE ? "; is another one running? See --listen" : "");
+			err == -EADDRINUSE ? "; is another one running? See --listen"
+					   : listen_advice(err));
 		free(s);
 		return err;
 	}

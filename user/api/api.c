@@ -19,6 +19,7 @@
 #include "api/call.h"
 #include "api/live.h"
 #include "core/clock.h"
+#include "core/listen.h"
 #include "core/log.h"
 
 #define CONNECTIONS_MIN 64

@@ -37,12 +37,4 @@ bool accept_openmetrics(struct str accept);
 /* Whether a Host header (empty: none) names this machine or is an address. */
 bool host_is_local(struct str host);
 
-/* A socket that listens: "ADDR:PORT" or "[ADDR]:PORT"; no name server is asked. */
-struct listening {
-	int fd;
-	uint16_t port;
-	bool loopback;
-};
-int listen_open(const char *listen_at, struct listening *ret);
-
 #endif

@@ -402,6 +402,32 @@ uint64_t arg_number(const struct call *c, const char *name, uint64_t otherwise)
 
 /* ---- the whole ---- */
 
+/* Digits and dots: an address. */
+static bool is_numbers(struct str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (s.p[i] != '.' && (s.p[i] < '0' || s.p[i] > '9'))
+			return false;
+	return true;
+}
+
+bool host_is_local(struct str s)
+{
+	static const struct str name = { "localhost", 9 };
+	ptrdiff_t colon;
+
+	if (!s.len || s.p[0] == '[')
+		return true;
+	colon = str_find(s, ':');
+	if (colon >= 0)
+		s.len = (size_t)colon;
+	if (is_numbers(s))
+		return true;
+	if (s.len < name.len || !str_eq_nocase(str_from(s, s.len - name.len), name))
+		return false;
+	return s.len == name.len || s.p[s.len - name.len - 1] == '.';
+}
+
 /* A page of another origin may send, though not read; nothing it sends is taken. */
 static bool is_welcome(struct call *c)
 {

@@ -6,6 +6,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 
+#include "core/listen.h"
+
 #define HOST_MAX 255
 
 static bool printable(struct str s)
@@ -28,43 +30,9 @@ static bool check_port(struct str s)
 	return s.len <= 5 && str_to_u64(s, &port) && port <= 65535;
 }
 
-static bool numeric_host(int family, struct str s)
-{
-	char host[HOST_MAX + 1];
-	unsigned char addr[16];
-
-	if (s.len > HOST_MAX)
-		return false;
-	memcpy(host, s.p, s.len);
-	host[s.len] = '\0';
-	return inet_pton(family, host, addr) == 1;
-}
-
-/* Names are for endpoints; the address to listen on is a number, or localhost. */
-bool check_address(struct str s)
-{
-	struct str host, port;
-	ptrdiff_t close;
-
-	if (s.len && s.p[0] == '[') {
-		close = str_find(s, ']');
-		if (close < 0 || (size_t)close + 1 >= s.len || s.p[close + 1] != ':')
-			return false;
-		host = (struct str){ s.p + 1, (size_t)close - 1 };
-		port = str_from(s, (size_t)close + 2);
-		return numeric_host(AF_INET6, host) && check_port(port);
-	}
-	close = str_find(s, ':');
-	if (close <= 0)
-		return false;
-	host = (struct str){ s.p, (size_t)close };
-	port = str_from(s, (size_t)close + 1);
-	return (numeric_host(AF_INET, host) || str_eq(host, STR("localhost"))) && check_port(port);
-}
-
 bool check_receiver(struct str s)
 {
-	return str_eq(s, STR("off")) || check_address(s);
+	return str_eq(s, STR("off")) || listen_valid(s);
 }
 
 bool check_store(struct str s)
@@ -111,6 +79,18 @@ static bool host_char(char c)
 	return isalnum((unsigned char)c) || strchr("-._~%", c);
 }
 
+static bool numeric_v6(struct str s)
+{
+	char host[INET6_ADDRSTRLEN];
+	struct in6_addr addr;
+
+	if (s.len >= sizeof(host))
+		return false;
+	memcpy(host, s.p, s.len);
+	host[s.len] = '\0';
+	return inet_pton(AF_INET6, host, &addr) == 1;
+}
+
 /* Perhaps a user, a host, perhaps a port (RFC 3986, 3.2). */
 static bool check_authority(struct str host)
 {
@@ -124,8 +104,7 @@ static bool check_authority(struct str host)
 	}
 	if (host.len && host.p[0] == '[') {
 		ptrdiff_t close = str_find(host, ']');
-		if (close < 0 ||
-		    !numeric_host(AF_INET6, (struct str){ host.p + 1, (size_t)close - 1 }))
+		if (close < 0 || !numeric_v6((struct str){ host.p + 1, (size_t)close - 1 }))
 			return false;
 		host = str_from(host, (size_t)close + 1);
 		return host.len == 0 || (host.p[0] == ':' && check_port(str_from(host, 1)));

@@ -122,7 +122,6 @@ int config_read_yaml(struct config *c, const char *path, struct str text, char w
 int config_read_file(struct config *c, const char *path, char why[CONFIG_WHY_MAX]);
 
 /* check.c */
-bool check_address(struct str s);
 bool check_url(struct str s);
 bool check_endpoint(struct str s);
 bool check_headers(struct str s);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The one table of options, and the commands that take them. */
 #include "config/internal.h"
+#include "core/listen.h"
 #include "limits.h"
 
 #define RUN	(1u << COMMAND_RUN)
@@ -87,7 +88,7 @@ const struct option config_table[] = {
 
 	{ "listen", 0, OPT_STRING, 0, BACKEND, FIELD(listen), .arg = "ADDR:PORT",
 	  .fallback = "127.0.0.1:8009", .expects = "ADDR:PORT such as 127.0.0.1:8009 or [::1]:8009",
-	  .check = check_address, .help = "serve queries, metrics and status here" },
+	  .check = listen_valid, .help = "serve queries, metrics and status here" },
 	{ "otlp-http", 0, OPT_STRING, 0, BACKEND, FIELD(otlp_http), .arg = "ADDR:PORT",
 	  .fallback = "127.0.0.1:4318", .expects = "ADDR:PORT such as 127.0.0.1:4318, or off",
 	  .check = check_receiver, .help = "receive OTLP/HTTP and Zipkin here, or off" },
@@ -227,7 +228,7 @@ const struct option config_table[] = {
 
 	{ "address", 0, OPT_STRING, 0, STATUS, FIELD(address), .arg = "ADDR:PORT",
 	  .fallback = "127.0.0.1:8009", .fallback_note = "as listen", .expects = "ADDR:PORT such as 127.0.0.1:8009 or [::1]:8009",
-	  .check = check_address, .help = "of the running agent" },
+	  .check = listen_valid, .help = "of the running agent" },
 	{ "json", 0, OPT_BOOL, 0, STATUS | DOCTOR | STORE, FIELD(json), .fallback = "false",
 	  .help = "for programs to read" },
 	{ "markdown", 0, OPT_BOOL, OPTION_FLAG_ONLY, 1u << COMMAND_OPTIONS, FIELD(markdown),

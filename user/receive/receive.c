@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "core/listen.h"
 #include "receive/server.h"
 
 #define THREADS_MAX   16
@@ -54,29 +55,47 @@ static int check(const struct receive_cfg *cfg, char why[RECEIVE_WHY_MAX])
 	return 0;
 }
 
+static int open_socket(const char *where, const char *what, struct listening *ret,
+		       char why[RECEIVE_WHY_MAX])
+{
+	int err = listen_open(where, ret);
+
+	if (err == -EINVAL)
+		snprintf(why, RECEIVE_WHY_MAX, "%s: \"%s\" is no ADDR:PORT or [ADDR]:PORT", what,
+			 where);
+	else if (err)
+		snprintf(why, RECEIVE_WHY_MAX, "%s: listen on %s: %s%s", what, where,
+			 strerror(-err), listen_advice(err));
+	return err;
+}
+
 static int start_http(struct receive *r, char why[RECEIVE_WHY_MAX])
 {
 	const struct receive_cfg *cfg = &r->gate.cfg;
-	int fd, err = socket_listen(cfg->http, "OTLP/HTTP", &fd, &r->http_port, why);
+	struct listening at;
+	int err = open_socket(cfg->http, "OTLP/HTTP", &at, why);
 
 	if (err)
 		return err;
+	r->http_port = at.port;
 	for (uint32_t i = 0; i < cfg->http_threads && !err; i++)
-		err = http_server_new(&r->gate, fd, &r->http[i], why);
-	close(fd);
+		err = http_server_new(&r->gate, at.fd, &r->http[i], why);
+	close(at.fd);
 	return err;
 }
 
 static int start_grpc(struct receive *r, char why[RECEIVE_WHY_MAX])
 {
 	const struct receive_cfg *cfg = &r->gate.cfg;
-	int fd, err = socket_listen(cfg->grpc, "OTLP/gRPC", &fd, &r->grpc_port, why);
+	struct listening at;
+	int err = open_socket(cfg->grpc, "OTLP/gRPC", &at, why);
 
 	if (err)
 		return err;
+	r->grpc_port = at.port;
 	for (uint32_t i = 0; i < cfg->grpc_threads && !err; i++)
-		err = grpc_server_new(&r->gate, fd, &r->grpc[i], why);
-	close(fd);
+		err = grpc_server_new(&r->gate, at.fd, &r->grpc[i], why);
+	close(at.fd);
 	return err;
 }
 

@@ -102,13 +102,6 @@ unsigned int answer_code(const struct answer *a);
 /* google.rpc.Status with the RetryInfo that says when to come back. */
 void answer_details(const struct answer *a, struct buf *out);
 
-/* ---- listening ---- */
-
-/* ADDR:PORT or [ADDR]:PORT; a number or localhost. 0 and a non-blocking socket, or -errno and
- * why. */
-int socket_listen(const char *where, const char *what, int *ret_fd, uint16_t *ret_port,
-		  char why[RECEIVE_WHY_MAX]);
-
 /* ---- the servers ---- */
 
 struct http_server; /* one thread */

@@ -393,6 +393,7 @@ static void the_file_is_refused_with_line_and_expectation(void **state)
 	file_refused("tls: 'open\n", "not valid YAML");
 	file_refused("tls: \xff\xfe\n", "");
 	file_refused("listen: \"a\\0b\"\n", "expected ADDR:PORT");
+	file_refused("listen: \"127.0.0.1\\0b:80\"\n", "expected ADDR:PORT");
 	memset(deep, '[', sizeof(deep) - 1);
 	memcpy(deep, "port: ", 6);
 	deep[sizeof(deep) - 1] = '\0';
