@@ -20,6 +20,7 @@ struct block {
 struct arena {
 	struct block *head; /* the one being filled */
 	size_t held;
+	size_t footprint; /* of the blocks */
 	size_t cap;
 	bool exact;
 };
@@ -40,6 +41,11 @@ struct arena *arena_new_exact(void)
 	if (a)
 		a->exact = true;
 	return a;
+}
+
+size_t malloc_footprint(size_t size)
+{
+	return MAX((size + sizeof(size_t) + 15) & ~(size_t)15, (size_t)32);
 }
 
 static void free_blocks(struct block *b)
@@ -77,6 +83,7 @@ static struct block *add_block(struct arena *a, size_t need)
 	b->size = size;
 	a->head = b;
 	a->held += size;
+	a->footprint += malloc_footprint(sizeof(*b) + size);
 	return b;
 }
 
@@ -145,16 +152,22 @@ void arena_reset(struct arena *a)
 		kept = next;
 	}
 	a->head = kept;
-	a->held = 0;
+	a->held = a->footprint = 0;
 	if (!kept)
 		return;
 	free_blocks(kept->next);
 	kept->next = NULL;
 	kept->used = 0;
 	a->held = kept->size;
+	a->footprint = malloc_footprint(sizeof(*kept) + kept->size);
 }
 
 size_t arena_size(const struct arena *a)
 {
 	return a->held;
+}
+
+size_t arena_footprint(const struct arena *a)
+{
+	return a->footprint + malloc_footprint(sizeof(*a));
 }

@@ -32,5 +32,9 @@ void arena_reset(struct arena *a);
 
 /* Bytes held, blocks included. */
 size_t arena_size(const struct arena *a);
+/* The memory that takes, with the blocks' heads, the arena itself and what malloc adds. */
+size_t arena_footprint(const struct arena *a);
+/* What malloc takes for so many bytes: a head of its own and what rounding leaves (glibc's). */
+size_t malloc_footprint(size_t size);
 
 #endif

@@ -32,6 +32,14 @@ struct pending {
 	UT_hash_handle hh;
 };
 
+/* A resource that waiting spans hold. */
+struct holding {
+	struct resource *resource; /* the spans' reference */
+	size_t bytes;
+	uint64_t spans;
+	UT_hash_handle hh;
+};
+
 #define TRACE_COUNTS(X)                                                        \
 	X(traces, "traces given on")                                           \
 	X(incomplete, "traces given on early, for lack of room or at the end") \
@@ -48,8 +56,10 @@ struct assemble {
 	struct pending *by_id;
 	struct pending *all;
 	struct pending *quiet;
+	struct holding *holdings;
 	uint64_t now_ns; /* of the last tick; 0: none yet */
-	size_t bytes;
+	size_t waiting;	 /* bytes of traces and resources */
+	size_t bytes;	 /* with the tables */
 	struct trace_id done[DONE_SLOTS];
 	struct books books;
 	uint64_t count[COUNTED_MAX];
@@ -69,12 +79,71 @@ static void pending_free(struct pending *p)
 	free(p);
 }
 
-static void set_bytes(struct assemble *a, struct pending *p)
-{
-	size_t bytes = sizeof(*p) + trace_bytes(p->trace);
+/* ---- memory --------------------------------------------------------------------------------- */
 
-	__atomic_store_n(&a->bytes, a->bytes - p->bytes + bytes, __ATOMIC_RELAXED);
-	p->bytes = bytes;
+static size_t table_bytes(const UT_hash_table *t)
+{
+	return t ? malloc_footprint(sizeof(*t)) +
+			       malloc_footprint(t->num_buckets * sizeof(*t->buckets))
+		 : 0;
+}
+
+/* One of the parts now takes so much. */
+static void set_bytes(struct assemble *a, size_t *part, size_t bytes)
+{
+	size_t tables = table_bytes(a->by_id ? a->by_id->hh.tbl : NULL) +
+			table_bytes(a->holdings ? a->holdings->hh.tbl : NULL);
+
+	a->waiting += bytes - *part;
+	*part = bytes;
+	__atomic_store_n(&a->bytes, a->waiting + tables, __ATOMIC_RELAXED);
+}
+
+/* One more span holds it. Its arena may have grown since: a scope lives there too, and is made by
+ * the thread that pushes. False without memory. */
+static bool hold(struct assemble *a, struct resource *r)
+{
+	struct holding *h;
+
+	HASH_FIND_PTR(a->holdings, &r, h);
+	if (!h) {
+		h = calloc(1, sizeof(*h));
+		if (!h)
+			return false;
+		h->resource = r;
+		HASH_ADD_PTR(a->holdings, resource, h);
+		if (!h->hh.tbl) {
+			free(h);
+			return false;
+		}
+	}
+	h->spans++;
+	set_bytes(a, &h->bytes, malloc_footprint(sizeof(*h)) + arena_footprint(r->arena));
+	return true;
+}
+
+static void let_go(struct assemble *a, struct resource *r)
+{
+	struct holding *h;
+
+	HASH_FIND_PTR(a->holdings, &r, h);
+	if (!h || --h->spans)
+		return;
+	HASH_DEL(a->holdings, h);
+	set_bytes(a, &h->bytes, 0);
+	free(h);
+}
+
+/* Out of the books of memory, and out of the way of what comes for the same id. */
+static void unlink_pending(struct assemble *a, struct pending *p)
+{
+	HASH_DEL(a->by_id, p);
+	DL_DELETE(a->all, p);
+	if (p->rooted)
+		DL_DELETE2(a->quiet, p, quiet_prev, quiet_next);
+	for (uint32_t i = 0; i < p->trace->span_cnt; i++)
+		let_go(a, p->trace->spans[i]->resource);
+	set_bytes(a, &p->bytes, 0);
 }
 
 /* Gives a trace on and forgets it. */
@@ -85,11 +154,7 @@ static void give(struct assemble *a, struct pending *p, bool complete)
 
 	t->complete = complete;
 	t->late = p->late;
-	HASH_DEL(a->by_id, p);
-	DL_DELETE(a->all, p);
-	if (p->rooted)
-		DL_DELETE2(a->quiet, p, quiet_prev, quiet_next);
-	__atomic_store_n(&a->bytes, a->bytes - p->bytes, __ATOMIC_RELAXED);
+	unlink_pending(a, p);
 	*done_slot(a, &p->id) = p->id;
 	book_add(&a->books.held, -(uint64_t)t->span_cnt);
 	if (trace_order(t, &orphans)) {
@@ -151,6 +216,16 @@ static void note_activity(struct assemble *a, struct pending *p, const struct sp
 	DL_APPEND2(a->quiet, p, quiet_prev, quiet_next);
 }
 
+static bool add_span(struct assemble *a, struct pending *p, const struct span *s)
+{
+	if (!hold(a, s->resource))
+		return false;
+	if (trace_add(p->trace, s))
+		return true;
+	let_go(a, s->resource);
+	return false;
+}
+
 static double read_count(void *ctx)
 {
 	return (double)book_read(ctx);
@@ -158,7 +233,7 @@ static double read_count(void *ctx)
 
 static double read_bytes(void *ctx)
 {
-	return (double)__atomic_load_n((size_t *)ctx, __ATOMIC_RELAXED);
+	return (double)assemble_bytes(ctx);
 }
 
 static void register_figures(struct assemble *a)
@@ -173,10 +248,11 @@ static void register_figures(struct assemble *a)
 		a->gauge[i].ctx = &a->count[i];
 	}
 	a->gauge[COUNTED_MAX] = (struct gauge){ .name = "trace_pending_bytes",
-						.help = "memory of traces that are not complete",
+						.help = "memory of traces that are not complete, "
+							"with their resources",
 						.type = "gauge",
 						.read = read_bytes,
-						.ctx = &a->bytes };
+						.ctx = a };
 	for (int i = 0; i <= COUNTED_MAX; i++)
 		gauges_register(&a->gauge[i]);
 	a->books = (struct books){
@@ -221,13 +297,18 @@ void assemble_push(struct assemble *a, const struct span *s)
 		book_add(&a->books.dropped[DROPPED_NO_MEMORY], 1);
 		return;
 	}
-	if (trace_add(p->trace, s)) {
+	if (add_span(a, p, s)) {
 		book_add(&a->books.held, 1);
 		note_activity(a, p, s);
 	} else {
 		book_add(&a->books.dropped[DROPPED_NO_MEMORY], 1);
 	}
-	set_bytes(a, p);
+	if (!p->trace->span_cnt) { /* who decides on traces looks at their first span */
+		unlink_pending(a, p);
+		pending_free(p);
+		return;
+	}
+	set_bytes(a, &p->bytes, malloc_footprint(sizeof(*p)) + trace_bytes(p->trace));
 	while (a->all && a->bytes > a->cfg.max_bytes)
 		give(a, a->all, false);
 }
@@ -252,6 +333,11 @@ void assemble_flush(struct assemble *a)
 		give(a, a->all, a->all->rooted);
 }
 
+size_t assemble_bytes(const struct assemble *a)
+{
+	return __atomic_load_n(&a->bytes, __ATOMIC_RELAXED);
+}
+
 void assemble_free(struct assemble *a)
 {
 	if (!a)
@@ -259,8 +345,7 @@ void assemble_free(struct assemble *a)
 	while (a->all) {
 		struct pending *p = a->all;
 
-		HASH_DEL(a->by_id, p);
-		DL_DELETE(a->all, p);
+		unlink_pending(a, p);
 		pending_free(p);
 	}
 	for (int i = 0; i <= COUNTED_MAX; i++)

@@ -17,7 +17,8 @@
  * with what comes after it. 262,144 decisions are remembered. Waiting spans are not durable: their
  * acknowledgement says only that they have arrived.
  *
- * Full: past tail_bytes the oldest trace is decided early. Operations past 4,096 share one row;
+ * Full: past tail_bytes (trace.h says what is counted) the oldest trace is decided early. Beside
+ * that decisions take 4 MiB, operations and kinds 5 MiB at most. Operations past 4,096 share one row;
  * past 65,536 kinds of span nothing counts as new. Both are counted. Any thread may push.
  */
 #ifndef TRACE_SAMPLE_H

@@ -72,5 +72,7 @@ void trace_put(struct trace *t)
 
 size_t trace_bytes(const struct trace *t)
 {
-	return sizeof(*t) + t->size * sizeof(struct span *) + arena_size(t->arena);
+	size_t spans = t->spans == t->few ? 0 : malloc_footprint(t->size * sizeof(*t->spans));
+
+	return malloc_footprint(sizeof(*t)) + spans + arena_footprint(t->arena);
 }

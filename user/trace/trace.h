@@ -7,7 +7,10 @@
  * Spans of the same id pushed before the first tick wait from that tick on. The books count spans;
  * traces, incomplete and late ones and spans whose parent never came are figures beside them.
  *
- * Full: past cfg.max_bytes the oldest trace is pushed early, marked incomplete, and counted.
+ * Full: past cfg.max_bytes the oldest trace is pushed early, marked incomplete, and counted. Bytes
+ * are all that would be free without what waits: spans as malloc gives them, this room's own
+ * tables, and each resource with its scopes once, however many spans share it and whoever else
+ * does.
  */
 #ifndef TRACE_TRACE_H
 #define TRACE_TRACE_H
@@ -41,7 +44,7 @@ bool trace_add(struct trace *t, const struct span *s);
 int trace_order(struct trace *t, uint32_t *ret_orphans);
 struct trace *trace_get(const struct trace *t);
 void trace_put(struct trace *t); /* NULL is fine; frees with the last */
-/* The memory it takes. */
+/* The memory it takes, but for what its spans share with others: resources, and their scopes. */
 size_t trace_bytes(const struct trace *t);
 
 /* Borrowed for the call; who keeps it takes a reference. */
@@ -62,6 +65,8 @@ void assemble_push(struct assemble *a, const struct span *s);
 /* now_ns: the clock that also drives the chain (monotonic, or record time on replay). */
 void assemble_tick(struct assemble *a, uint64_t now_ns);
 void assemble_flush(struct assemble *a);
+/* The memory of all that waits; 0 when nothing does. Any thread. */
+size_t assemble_bytes(const struct assemble *a);
 void assemble_free(struct assemble *a);
 
 #endif

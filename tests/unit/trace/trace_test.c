@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "trace/trace.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,6 +209,116 @@ static void past_the_cap_the_oldest_goes_early(void **state)
 	assert_int_equal(spans, 1200);
 }
 
+static struct resource *host(const char *name, size_t text)
+{
+	struct resource *r = resource_new();
+	char *value = malloc(text);
+
+	memset(value, 'x', text);
+	attrs_add_str(&r->attrs, r->arena, name, arena_str(r->arena, (struct str){ value, text }));
+	resource_seal(r);
+	free(value);
+	return r;
+}
+
+static void push_of(struct resource *r, uint8_t trace, char id, char parent)
+{
+	struct span s = make(trace, id, parent, 10);
+
+	s.resource = r;
+	assemble_push(a, &s);
+}
+
+static void what_waits_is_weighed_with_its_resources_once(void **state)
+{
+	struct resource *small = host("host.name", 10),
+			*large = host("process.command_line", 100000);
+	size_t one, both;
+
+	assert_int_equal(assemble_bytes(a), 0);
+	push_of(small, 1, 'a', 'x');
+	one = assemble_bytes(a);
+	assert_true(one > sizeof(struct span) + arena_footprint(small->arena));
+	push_of(large, 1, 'b', 'a');
+	both = assemble_bytes(a);
+	assert_true(both > one + 100000);
+	for (char id = 'c'; id < 'm'; id++) { /* in this trace and in others */
+		push_of(large, 1, id, 'a');
+		push_of(large, (uint8_t)(id - 'a' + 2), 'a', 0);
+	}
+	assert_true(assemble_bytes(a) < both + (size_t)20 * 2000);
+	/* a scope that came later lives in the resource's memory too */
+	both = assemble_bytes(a);
+	arena_alloc(large->arena, 200000);
+	push_of(large, 1, 'n', 'a');
+	assert_true(assemble_bytes(a) > both + 200000);
+	assemble_tick(a, 1300 * MS); /* all but the first, which has no root */
+	assert_int_equal(traces, 10);
+	assert_true(assemble_bytes(a) > 300000);
+	assemble_flush(a);
+	assert_int_equal(assemble_bytes(a), 0);
+	assert_int_equal(small->refs + large->refs, 2);
+	resource_put(small);
+	resource_put(large);
+}
+
+static void resources_count_for_the_cap(void **state)
+{
+	assemble_free(a);
+	setup_with(1 << 20);
+	for (int i = 1; i <= 100; i++) { /* small spans of large resources, as of short processes */
+		struct resource *r = host("process.command_line", 50000);
+
+		push_of(r, (uint8_t)i, 'a', 'x');
+		resource_put(r);
+		assert_true(assemble_bytes(a) <= 1 << 20);
+	}
+	assert_in_range(traces, 80, 99);
+	assemble_flush(a);
+	assert_int_equal(assemble_bytes(a), 0);
+}
+
+/* As malloc gives it: what the figure says is what the process grew by. */
+static void the_figure_is_the_memory(void **state)
+{
+	size_t before = mallinfo2().uordblks, grown, told;
+
+	for (int i = 0; i < 20000; i++) {
+		struct span s = make(1, 'a', 'x', 10);
+
+		memcpy(s.trace_id.b + 4, &i, sizeof(i));
+		s.name = (struct str){ text, (size_t)i % 700 };
+		assemble_push(a, &s);
+	}
+	grown = mallinfo2().uordblks - before;
+	told = assemble_bytes(a);
+	assert_int_equal(traces, 0);
+	if (grown) /* 0: a sanitizer's malloc keeps no such books */
+		assert_in_range(told, grown * 98 / 100, grown * 102 / 100);
+	print_message("%zu bytes told, %zu of malloc\n", told, grown);
+	assemble_flush(a);
+	assert_int_equal(assemble_bytes(a), 0);
+}
+
+static void a_trace_whose_only_span_is_refused_is_none(void **state)
+{
+	struct value deep[VALUE_DEPTH_MAX + 3];
+	struct attr attr = { .key = STR("deep") };
+	struct span s = make(1, 'a', 0, 10);
+
+	deep[0] = (struct value){ .type = VALUE_BOOL };
+	for (size_t i = 1; i < ARRAY_LEN(deep); i++)
+		deep[i] = (struct value){ .type = VALUE_ARRAY, .array = { &deep[i - 1], 1 } };
+	attr.value = deep[ARRAY_LEN(deep) - 1];
+	s.attrs = (struct attrs){ .item = &attr, .cnt = 1, .size = 1 };
+	assemble_push(a, &s);
+	assert_balance("trace");
+	assert_int_equal(books->dropped[1], 1);
+	assert_int_equal(assemble_bytes(a), 0);
+	assemble_flush(a);
+	CAME("");
+}
+
 static void a_span_without_a_trace_is_dropped(void **state)
 {
 	push(0, 'a', 0, 10);
@@ -260,6 +371,10 @@ int main(void)
 		T(spans_before_the_first_tick_wait_from_it_on),
 		T(traces_do_not_mix_and_leave_in_the_order_of_their_quiet),
 		T(past_the_cap_the_oldest_goes_early),
+		T(what_waits_is_weighed_with_its_resources_once),
+		T(resources_count_for_the_cap),
+		T(the_figure_is_the_memory),
+		T(a_trace_whose_only_span_is_refused_is_none),
 		T(a_span_without_a_trace_is_dropped),
 		T(many_spans_in_one_trace_stay_cheap),
 	};
