@@ -137,19 +137,31 @@ static int add_otlp(struct exporters *e, const struct config *c)
 	return c->otlp_urls.cnt ? add(e, c, cfg, "otlp") : 0;
 }
 
+static int add_zipkin(struct exporters *e, const struct config *c)
+{
+	const struct exporter_cfg cfg = {
+		.kind = "zipkin",
+		.endpoints = c->zipkin_endpoint.v,
+		.endpoint_cnt = c->zipkin_endpoint.cnt,
+		.headers = c->zipkin_headers,
+		.ca_file = c->zipkin_certificate,
+		.cert_file = c->zipkin_client_certificate,
+		.key_file = c->zipkin_client_key,
+		.timeout_ms = (uint32_t)(c->zipkin_timeout_ns / NS_PER_MS),
+	};
+
+	return c->zipkin_endpoint.cnt ? add(e, c, cfg, "zipkin") : 0;
+}
+
 static int add_others(struct exporters *e, const struct config *c)
 {
 	const struct exporter_cfg file = { .kind = "otlp_file",
 					   .endpoints = &c->export_file,
 					   .endpoint_cnt = 1,
 					   .rotate_bytes = c->export_file_size,
-					   .rotate_age_s = c->export_file_age_ns / NS_PER_S,
+					   .rotate_age_s = (c->export_file_age_ns + NS_PER_S - 1) /
+							   NS_PER_S,
 					   .rotate_keep = c->export_file_keep };
-	const struct exporter_cfg zipkin = { .kind = "zipkin",
-					     .endpoints = &c->zipkin_endpoint,
-					     .endpoint_cnt = 1,
-					     .timeout_ms =
-						     (uint32_t)(c->zipkin_timeout_ns / NS_PER_MS) };
 	const struct exporter_cfg kafka = { .kind = "kafka",
 					    .endpoints = c->kafka_brokers.v,
 					    .endpoint_cnt = c->kafka_brokers.cnt,
@@ -157,8 +169,8 @@ static int add_others(struct exporters *e, const struct config *c)
 					    .kafka_settings = c->kafka_settings };
 	int err = c->export_file ? add(e, c, file, NULL) : 0;
 
-	if (!err && c->zipkin_endpoint)
-		err = add(e, c, zipkin, "zipkin");
+	if (!err)
+		err = add_zipkin(e, c);
 	if (!err && c->kafka_brokers.cnt)
 		err = add(e, c, kafka, "kafka");
 	return err;
@@ -197,13 +209,32 @@ static void host_of(const char *address, char out[64])
 		snprintf(out, 64, "127.0.0.1");
 }
 
+/* 0, or -ELOOP after a line on standard error that says what would come of it. */
+static int refuse_own(const struct config_list *to, const struct own_address *own, size_t cnt,
+		      const char *what)
+{
+	char shown[256];
+
+	for (uint32_t i = 0; i < to->cnt; i++) {
+		if (exporter_is_own(to->v[i], own, cnt) != 1)
+			continue;
+		config_show_urls(str_of(to->v[i]), shown, sizeof(shown));
+		fprintf(stderr,
+			"telltale: %s is our own receiver: %s; name another endpoint, or "
+			"--otlp-http off and --otlp-grpc off\n",
+			shown, what);
+		return -ELOOP;
+	}
+	return 0;
+}
+
 int exporters_check_loop(const struct config *c, const char *http, uint16_t http_port,
 			 const char *grpc, uint16_t grpc_port)
 {
 	struct own_address own[2];
 	char host[2][64];
 	size_t cnt = 0;
-	char shown[256];
+	int err;
 
 	if (http) {
 		host_of(http, host[cnt]);
@@ -215,19 +246,12 @@ int exporters_check_loop(const struct config *c, const char *http, uint16_t http
 		own[cnt] = (struct own_address){ host[cnt], grpc_port };
 		cnt++;
 	}
-	for (uint32_t i = 0; i <= c->otlp_urls.cnt; i++) {
-		const char *url = i < c->otlp_urls.cnt ? c->otlp_urls.v[i] : c->zipkin_endpoint;
-
-		if (!url || exporter_is_own(url, own, cnt) != 1)
-			continue;
-		config_show_urls(str_of(url), shown, sizeof(shown));
-		fprintf(stderr,
-			"telltale: %s is our own receiver: spans would go round for ever; name "
-			"another endpoint, or --otlp-http off and --otlp-grpc off\n",
-			shown);
-		return -ELOOP;
-	}
-	return 0;
+	err = refuse_own(&c->otlp_urls, own, cnt, "spans would go round for ever");
+	if (!err)
+		err = refuse_own(&c->zipkin_endpoint, own, cnt, "spans would go round for ever");
+	if (!err)
+		err = refuse_own(&c->kafka_brokers, own, cnt, "it does not speak Kafka");
+	return err;
 }
 
 void exporters_push(struct exporters *e, const struct span *s)

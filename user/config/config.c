@@ -385,6 +385,12 @@ static void none_is_null(const char **field, const char *none)
 		*field = NULL;
 }
 
+static int fail_pair(const char *exporter, char why[CONFIG_WHY_MAX])
+{
+	return fail(why, "%s-client-key and %s-client-certificate: expected both or neither",
+		    exporter, exporter);
+}
+
 /* What depends on more than one option. */
 static int finish(struct config *c, char why[CONFIG_WHY_MAX])
 {
@@ -404,10 +410,11 @@ static int finish(struct config *c, char why[CONFIG_WHY_MAX])
 	if (c->command == COMMAND_RECORD && !c->output)
 		return fail(why, "telltale record: expected -o FILE; see telltale record --help");
 	if (!c->otlp_client_key != !c->otlp_client_certificate)
-		return fail(why, "otlp-client-key and otlp-client-certificate: expected both or "
-				 "neither");
+		return fail_pair("otlp", why);
+	if (!c->zipkin_client_key != !c->zipkin_client_certificate)
+		return fail_pair("zipkin", why);
 	if (c->private->zipkin_unwanted && rank_of(c, "zipkin-endpoint") == RANK_OTEL)
-		c->zipkin_endpoint = NULL;
+		c->zipkin_endpoint.cnt = 0;
 	/* what waits on disk is there for outages that are long */
 	if (c->export_spool && rank_of(c, "export-give-up") == RANK_DEFAULT)
 		c->export_give_up_ns = 0;

@@ -121,8 +121,12 @@ struct config {
 	uint64_t export_file_age_ns; /* 0: no limit */
 	uint32_t export_file_keep;
 	bool export_stdout;
-	const char *zipkin_endpoint;
+	struct config_list zipkin_endpoint; /* whole URLs; none: do not export */
+	const char *zipkin_headers;	    /* as those of OTLP */
 	uint64_t zipkin_timeout_ns;
+	const char *zipkin_certificate;
+	const char *zipkin_client_key;
+	const char *zipkin_client_certificate;
 	struct config_list kafka_brokers;
 	const char *kafka_topic;
 	const char *kafka_settings; /* k=v,k2=v2, of librdkafka */

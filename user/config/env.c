@@ -152,10 +152,9 @@ struct standard {
 };
 
 /* Sets every option that the variable's value stands for; an unknown value warns. */
-static int otel_word(struct config *c, struct str value, const char *name,
+static int otel_word(struct config *c, struct str value, struct source src,
 		     const struct standard *rows, size_t cnt, char why[CONFIG_WHY_MAX])
 {
-	struct source src = { RANK_OTEL, name };
 	bool known = !value.len;
 	int err = 0;
 
@@ -168,7 +167,7 @@ static int otel_word(struct config *c, struct str value, const char *name,
 					 str_of(rows[i].text), why);
 	}
 	if (!known)
-		err = config_warn(c, "%s: \"%.*s\" is not known; ignored", name,
+		err = config_warn(c, "%s: \"%.*s\" is not known; ignored", src.where,
 				  (int)MIN(value.len, (size_t)64), value.p);
 	return err;
 }
@@ -188,8 +187,9 @@ static int otel_samplers(struct config *c, char *const *env, char why[CONFIG_WHY
 		{ "parentbased_traceidratio", "sampling", "ratio" },
 	};
 
-	return otel_word(c, str_trim(env_get(env, "OTEL_TRACES_SAMPLER")), "OTEL_TRACES_SAMPLER",
-			 rows, ARRAY_LEN(rows), why);
+	return otel_word(c, str_trim(env_get(env, "OTEL_TRACES_SAMPLER")),
+			 (struct source){ RANK_OTEL, "OTEL_TRACES_SAMPLER" }, rows, ARRAY_LEN(rows),
+			 why);
 }
 
 /* Takes one of "otlp,console". */
@@ -210,7 +210,8 @@ static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WH
 		{ "console", "export-stdout", "true" },
 		{ "none", NULL, NULL },
 	};
-
+	/* gives way to the exporter's own variable */
+	const struct source src = { RANK_DEFAULT, "OTEL_TRACES_EXPORTER" };
 	struct str left = env_get(env, "OTEL_TRACES_EXPORTER"), one;
 	bool named = left.len, otlp = false, zipkin = false;
 	int err = 0;
@@ -219,7 +220,7 @@ static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WH
 		one = item_next(&left);
 		otlp |= str_eq_nocase(one, STR("otlp"));
 		zipkin |= str_eq_nocase(one, STR("zipkin"));
-		err = otel_word(c, one, "OTEL_TRACES_EXPORTER", rows, ARRAY_LEN(rows), why);
+		err = otel_word(c, one, src, rows, ARRAY_LEN(rows), why);
 	}
 	c->private->otlp_unwanted = named && !otlp;
 	c->private->zipkin_unwanted = named && !zipkin;
@@ -228,7 +229,6 @@ static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WH
 
 int config_read_otel(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])
 {
-	/* the endpoint of an exporter that is chosen here may be named below */
 	int first = otel_exporters(c, env, why);
 
 	if (first)

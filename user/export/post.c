@@ -19,6 +19,7 @@ struct poster {
 	struct curl_slist *headers;
 	struct gzip *gzip; /* NULL: bodies go as they are */
 	struct buf reply;
+	bool anonymous; /* https, without a certificate of ours */
 };
 
 /* ---- libcurl ---- */
@@ -168,6 +169,7 @@ int poster_new(const struct exporter_cfg *cfg, const char *url, const char *cont
 	p->easy = curl_easy_init();
 	p->multi = curl_multi_init();
 	p->gzip = cfg->gzip ? gzip_new() : NULL;
+	p->anonymous = !strncasecmp(url, "https:", 6) && !cfg->cert_file;
 	err = !p->easy || !p->multi || (cfg->gzip && !p->gzip) ? -ENOMEM : 0;
 	if (!err)
 		err = add_headers(p, content_type, cfg->headers);
@@ -226,6 +228,21 @@ static void read_reply(struct poster *p, struct reply *ret)
 	ret->body = buf_str(&p->reply);
 }
 
+static void say_why(const struct poster *p, CURLcode result, struct reply *ret)
+{
+	/* libcurl's words for bytes that are no HTTP/1.1: OTLP's two ports were mixed up */
+	bool no_http = result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_WEIRD_SERVER_REPLY;
+	/* TLS 1.3 tells a client that it is not let in after the handshake, by closing */
+	bool closed = result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR;
+
+	if (no_http)
+		snprintf(ret->error, sizeof(ret->error),
+			 "it does not answer in HTTP/1.1; is it a port of gRPC?");
+	else if (result)
+		snprintf(ret->error, sizeof(ret->error), "%s%s", curl_easy_strerror(result),
+			 closed && p->anonymous ? "; does it ask for a client's certificate?" : "");
+}
+
 void poster_post(struct poster *p, struct str body, const uint64_t *stop_ns, struct reply *ret)
 {
 	CURLcode result = CURLE_OUT_OF_MEMORY;
@@ -242,12 +259,7 @@ void poster_post(struct poster *p, struct str body, const uint64_t *stop_ns, str
 		result = curl_run(p->multi, stop_ns);
 		curl_multi_remove_handle(p->multi, p->easy);
 	}
-	/* libcurl's words for bytes that are no HTTP/1.1: OTLP's two ports were mixed up */
-	if (result == CURLE_UNSUPPORTED_PROTOCOL || result == CURLE_WEIRD_SERVER_REPLY)
-		snprintf(ret->error, sizeof(ret->error),
-			 "it does not answer in HTTP/1.1; is it a port of gRPC?");
-	else if (result)
-		snprintf(ret->error, sizeof(ret->error), "%s", curl_easy_strerror(result));
+	say_why(p, result, ret);
 	/* An answer that is too long is cut off: its status has been read and holds. */
 	if (result == CURLE_OK || (result == CURLE_WRITE_ERROR && p->reply.failed))
 		curl_easy_getinfo(p->easy, CURLINFO_RESPONSE_CODE, &ret->status);

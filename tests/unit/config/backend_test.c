@@ -38,16 +38,17 @@ static void samplers_and_exporters_of_the_standard_are_understood(void **state)
 	assert_int_equal(c->otlp_urls.cnt, 1);
 	config_free(c);
 	c = good("run", zipkin);
-	assert_string_equal(c->zipkin_endpoint, "http://z:9411/api/v2/spans");
+	assert_int_equal(c->zipkin_endpoint.cnt, 1);
+	assert_string_equal(c->zipkin_endpoint.v[0], "http://z:9411/api/v2/spans");
 	config_free(c);
 	c = good("run", both);
 	assert_true(c->export_stdout);
 	assert_int_equal(c->otlp_urls.cnt, 1);
-	assert_null(c->zipkin_endpoint);
+	assert_int_equal(c->zipkin_endpoint.cnt, 0);
 	config_free(c);
 	c = good("run", none);
 	assert_int_equal(c->otlp_urls.cnt, 0);
-	assert_null(c->zipkin_endpoint);
+	assert_int_equal(c->zipkin_endpoint.cnt, 0);
 	config_free(c);
 	c = good("run", odd);
 	assert_int_equal(c->warnings.cnt, 2);
@@ -126,7 +127,39 @@ static void what_bounds_the_exporters_can_be_set(void **state)
 	config_free(c);
 	refused("gateway --kafka-settings secret", NULL, "expected K=V");
 	assert_null(strstr(why, "secret"));
+	refused("gateway --export-file-keep 0", NULL, "from 1 to 1000");
 	refused("gateway --receive-connections 0", NULL, "from 1 to 1000000");
+}
+
+static void zipkin_is_told_what_otlp_is_told(void **state)
+{
+	char *zipkin[] = { (char *)"OTEL_TRACES_EXPORTER=zipkin", NULL };
+	struct config *c = good("gateway --zipkin-endpoint https://a:1/x,https://b:2/x "
+				"--zipkin-endpoint https://c:3/x --zipkin-headers k=a%20b "
+				"--zipkin-certificate ca --zipkin-client-key k "
+				"--zipkin-client-certificate c",
+				NULL);
+
+	assert_int_equal(c->zipkin_endpoint.cnt, 3);
+	assert_string_equal(c->zipkin_endpoint.v[2], "https://c:3/x");
+	assert_string_equal(c->zipkin_headers, "k=a%20b");
+	assert_string_equal(c->zipkin_certificate, "ca");
+	assert_string_equal(c->zipkin_client_key, "k");
+	assert_string_equal(c->zipkin_client_certificate, "c");
+	config_free(c);
+	c = good("run", zipkin);
+	assert_int_equal(c->zipkin_endpoint.cnt, 1);
+	assert_string_equal(c->zipkin_endpoint.v[0], "http://localhost:9411/api/v2/spans");
+	config_free(c);
+	c = good("run --zipkin-endpoint http://y:1/", zipkin);
+	assert_int_equal(c->zipkin_endpoint.cnt, 1);
+	assert_string_equal(c->zipkin_endpoint.v[0], "http://y:1/");
+	config_free(c);
+	refused("gateway --zipkin-client-key k", NULL, "zipkin-client-certificate: expected both");
+	refused("gateway --otlp-client-key k", NULL, "otlp-client-certificate: expected both");
+	refused("gateway --zipkin-endpoint a:9411", NULL, "a URL such as");
+	refused("gateway --zipkin-headers s3cret", NULL, "expected K=V");
+	assert_null(strstr(why, "s3cret"));
 }
 
 static void a_bare_host_is_enough_for_grpc(void **state)
@@ -187,6 +220,7 @@ int main(void)
 		cmocka_unit_test(samplers_and_exporters_of_the_standard_are_understood),
 		cmocka_unit_test(a_backend_takes_its_options),
 		cmocka_unit_test(what_bounds_the_exporters_can_be_set),
+		cmocka_unit_test(zipkin_is_told_what_otlp_is_told),
 		cmocka_unit_test(a_bare_host_is_enough_for_grpc),
 		cmocka_unit_test(addresses_are_shown_without_their_secrets),
 	};

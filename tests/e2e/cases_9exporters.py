@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exporters one by one: Zipkin, Kafka, files; and what /health/ready says of each."""
+import ctypes.util
+import glob
+import json
+import os
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+from cases_9export import Source, everything, send, send_many, start_fails
+from cases_9receive import Receiver
+from lib import APPS, PYTHON, Authority, Endpoint, Skip, check, equal, free_port, parse_otlp, tls_context, wait_for
+
+
+def case_zipkin(env):
+    b = Receiver(env)
+    a = Source(env, "--zipkin-endpoint", f"http://127.0.0.1:{b.http}/api/v2/spans")
+    trace_id, body = everything(6)
+    send(a, body)
+    got = b.wait_trace(trace_id, 6)
+    for want in a.trace(trace_id):
+        s = next(x for x in got if x.span_id == want.span_id)
+        equal((s.trace_id, s.parent_id, s.name, s.service, s.status), (want.trace_id, want.parent_id, want.name, want.service,
+                                                                       want.status), "the span")
+        equal((s.attrs["text"], s.attrs["n"], s.attrs["yes"]), (want.attrs["text"], str(want.attrs["n"]), "true"), "tags")
+        check(abs(s.start - want.start) < 1000 and abs(s.end - want.end) < 2000, "times in microseconds")
+        check("retry" in s.events[0][0], f"annotation {s.events}")
+    equal(a.settled("zipkin", 6)["out"], 6, "spans exported")
+    a.end()
+    b.finish()
+
+
+def zipkin_ids(endpoint):
+    """The trace id of each span that an endpoint took."""
+    return [s["traceId"] for path, _, body, status in list(endpoint.requests) if status == 200 and path == "/api/v2/spans"
+            for s in json.loads(body)]
+
+
+def case_zipkin_over_mutual_tls(env):
+    """Headers and certificates of its own, by flags and by variables; OTLP's are not its."""
+    ca, other = Authority(env, "zipkin-ours"), Authority(env, "zipkin-theirs")
+    server, client = ca.issue("localhost"), ca.issue("agent")
+    strict = Endpoint(tls=server, client_ca=ca.cert)
+    url = f"https://localhost:{strict.port}/api/v2/spans"
+    mine = ("--zipkin-client-certificate", client[0], "--zipkin-client-key", client[1])
+    a = Source(env, "--zipkin-endpoint", url, "--zipkin-headers", "X-Key=a%20b,x-other=c", "--zipkin-certificate", ca.cert, *mine)
+    traces = send_many(a, 5)
+    equal(a.settled("zipkin", 10)["out"], 10, "spans over mutual TLS")
+    a.end()
+    equal(sorted(zipkin_ids(strict)), sorted(traces * 2), "spans that arrived")
+    headers = {k.lower(): v for k, v in strict.requests[0][1].items()}
+    equal((headers["x-key"], headers["x-other"], headers["content-type"]), ("a b", "c", "application/json"), "headers")
+    a = Source(env, environment={
+        "TELLTALE_ZIPKIN_ENDPOINT": url, "TELLTALE_ZIPKIN_CERTIFICATE": ca.cert, "TELLTALE_ZIPKIN_CLIENT_KEY": client[1],
+        "TELLTALE_ZIPKIN_CLIENT_CERTIFICATE": client[0], "TELLTALE_ZIPKIN_HEADERS": "x-key=variable"})
+    send_many(a, 1)
+    equal(a.settled("zipkin", 2)["out"], 2, "spans with variables")
+    a.end()
+    equal({k.lower(): v for k, v in strict.requests[-1][1].items()}["x-key"], "variable", "header")
+    for args in (("--zipkin-certificate", ca.cert), ("--zipkin-certificate", other.cert, *mine), mine,
+                 ("--otlp-certificate", ca.cert, "--otlp-client-certificate", client[0], "--otlp-client-key", client[1])):
+        a = Source(env, "--zipkin-endpoint", url, "--export-give-up", "1s", *args)
+        send_many(a, 1)
+        equal(a.settled("zipkin", 2)["dropped"], 2, f"spans with {args}")
+        check("ssl" in a.err().lower() or "certificate" in a.err().lower(), f"the log says why: {a.err()}")
+        a.end()
+    equal(len(zipkin_ids(strict)), 12, "spans that arrived")
+    off = ("--otlp-http", "off", "--otlp-grpc", "off", "--quiet")
+    line = start_fails(env, "--zipkin-endpoint", url, "--zipkin-certificate", "/no/such/file", *off)
+    check("/no/such/file: No such file" in line, line)
+    line = start_fails(env, "--zipkin-endpoint", url, "--zipkin-client-key", client[1], *off)
+    check("zipkin-client-certificate" in line, line)
+    strict.close()
+
+
+def case_zipkin_endpoints_take_turns(env):
+    """Two take turns; one that dies is left out and the other takes all; it is used again when it is back."""
+    one, two = Receiver(env), Receiver(env)
+    a = Source(env, "--export-batch", "2", "--zipkin-endpoint",
+               f"http://127.0.0.1:{one.http}/api/v2/spans,http://127.0.0.1:{two.http}/api/v2/spans")
+    traces = send_many(a, 20)
+    equal(a.settled("zipkin", 40)["out"], 40, "spans exported")
+    count = [sum(g.trace(t) is not None for t in traces) for g in (one, two)]
+    check(sum(count) == 20 and min(count) >= 7, f"traces of each: {count}")
+    one.stop()
+    traces = send_many(a, 20)
+    equal(a.settled("zipkin", 80)["out"], 80, "spans exported")
+    equal(sum(two.trace(t) is not None for t in traces), 20, "traces of the one that is left")
+    equal(a.gauge("export_zipkin_endpoints_down"), 1, "endpoints down")
+    check(f"127.0.0.1:{one.http}" in a.err(), f"the log names it: {a.err()}")
+    again = Receiver(env, "--store", one.store, "--otlp-http", f"127.0.0.1:{one.http}")
+    wait_for(lambda: any(again.trace(t) for t in send_many(a, 2)), "the one that came back to be used", 40, step=0.5)
+    a.end()
+    return f"{count[0]} and {count[1]} of 20"
+
+
+def case_file_with_rotation(env):
+    path = env.path("spans.jsonl")
+    a = Source(env, "--store", "none", "--export-file", path, "--export-file-size", "20K", "--export-file-keep", "3",
+               "--export-batch", "20")
+    traces = []
+    for _ in range(30):
+        traces += send_many(a, 10)
+        time.sleep(0.02)
+    equal(a.settled("otlp_file", 600)["out"], 600, "spans written")
+    a.end()
+    files = sorted(glob.glob(path + "*"))
+    equal([os.path.basename(f) for f in files], ["spans.jsonl", "spans.jsonl.1", "spans.jsonl.2", "spans.jsonl.3"], "files")
+    kept = []
+    for f in reversed(files):
+        check(os.path.getsize(f) < 40 << 10, f"{f}: {os.path.getsize(f)} bytes")
+        with open(f) as text:
+            kept += [s.trace_id for s in parse_otlp(text.read())]
+    equal(len(kept), len(set(kept)) * 2, "spans, two of each trace")
+    check(traces[-1] in kept and traces[0] not in kept, "the newest stay, the oldest go")
+    whole = env.path("whole.jsonl")
+    a = Source(env, "--export-file", whole)
+    traces = send_many(a, 10)
+    a.end()
+    with open(whole) as text:
+        equal({s.trace_id for s in parse_otlp(text.read())}, set(traces), "traces, written when it ended")
+    return f"{len(kept)} spans in {len(files)} files"
+
+
+def case_file_rotated_by_age(env):
+    """Seconds count: a shorter age is one second. What is old is beside, nothing is lost or torn."""
+    for age in ("1s", "300ms"):
+        path = env.path(f"aged.{age}.jsonl")
+        a = Source(env, "--store", "none", "--export-file", path, "--export-file-age", age, "--export-file-keep", "100")
+        traces = send_many(a, 5)
+        a.settled("otlp_file", 10)
+
+        def turned(cnt):
+            traces.extend(send_many(a, 1))
+            return len(glob.glob(path + ".*")) >= cnt
+        for cnt in (1, 2):
+            wait_for(lambda: turned(cnt), f"the {cnt}. old file at an age of {age}", 20, step=0.2)
+        a.end()
+        found = []
+        for f in glob.glob(path + "*"):
+            with open(f) as text:
+                found += [s.trace_id for s in parse_otlp(text.read())]
+        equal(sorted(found), sorted(traces * 2), "spans in all files")
+
+
+def case_kafka(env):
+    """Against librdkafka's own broker, since there is no other here."""
+    a = Source(env, "--kafka-brokers", "127.0.0.1:1", "--kafka-settings", "test.mock.num.brokers=1")
+    send_many(a, 20)
+    equal(a.settled("kafka", 40), {"in": 40, "out": 40, "held": 0, "dropped": 0}, "books")
+    a.end()
+    a = Source(env, "--kafka-brokers", f"127.0.0.1:{free_port()}", "--export-give-up", "1s", "--kafka-settings",
+               "message.timeout.ms=500")
+    send_many(a, 1)
+    equal(a.settled("kafka", 2)["dropped"], 2, "spans without a broker")
+    a.end()
+    for settings, word in (("no.such=1", "no.such"), ("acks=many", "acks"), ("nothing", "K=V")):
+        line = start_fails(env, "--kafka-brokers", "127.0.0.1:1", "--kafka-settings", settings, "--otlp-http", "off",
+                           "--otlp-grpc", "off", "--quiet")
+        check(word in line, line)
+
+
+def case_kafka_broker_away_and_back(env):
+    """What waited for the broker reaches it once it is back; nothing is lost, nothing sent twice."""
+    if not ctypes.util.find_library("rdkafka"):
+        raise Skip("no librdkafka")
+    broker = env.start([PYTHON, os.path.join(APPS, "kafka_broker.py")], name="kafka_broker", stdin=subprocess.PIPE)
+
+    def tell(word):
+        broker.popen.stdin.write(word.encode() + b"\n")
+        broker.popen.stdin.flush()
+        wait_for(lambda: broker.out().split()[-1] == word, f"the broker to be {word}")
+
+    address = wait_for(lambda: broker.out().strip(), "the broker's address")
+    a = Source(env, "--kafka-brokers", address, "--kafka-settings", "message.timeout.ms=1000,reconnect.backoff.max.ms=200")
+    send_many(a, 5)
+    equal(a.settled("kafka", 10)["out"], 10, "spans exported")
+    tell("down")
+    send_many(a, 5)
+    wait_for(lambda: a.gauge("export_kafka_endpoints_down") == 1, "the exporter to see that it is away", 20)
+    equal((a.exported("kafka")["held"], a.exported("kafka")["dropped"]), (10, 0), "spans held and dropped")
+    check(address in a.err(), f"the log names it: {a.err()}")
+    tell("up")
+    equal(a.settled("kafka", 20), {"in": 20, "out": 20, "held": 0, "dropped": 0}, "books when it is back")
+    check("works again" in a.err(), f"the log says so: {a.err()}")
+    a.end()
+
+
+def api_versions(asked):
+    """A broker's answer to ApiVersions: that, SaslHandshake and SaslAuthenticate (Kafka protocol, version 3)."""
+    keys = b"".join(struct.pack(">hhhB", key, 0, last, 0) for key, last in ((18, 3), (17, 1), (36, 0)))
+    body = asked[8:12] + struct.pack(">hB", 0, 4) + keys + struct.pack(">IB", 0, 0)
+    return struct.pack(">I", len(body)) + body
+
+
+class Ear:
+    """Takes connections, over TLS or not, and keeps what Kafka's clients say first. .port .heard .names"""
+
+    def __init__(self, context=None):
+        self.heard, self.names, self.context = [], [], context
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        while True:
+            try:
+                client, _ = self.socket.accept()
+            except OSError:
+                return
+            try:
+                client.settimeout(5)
+                if self.context:
+                    client = self.context.wrap_socket(client, server_side=True)
+                    self.names.append(dict(p[0] for p in client.getpeercert()["subject"])["commonName"])
+                self.heard.append(client.recv(4096))
+                client.sendall(api_versions(self.heard[-1]))
+                self.heard.append(client.recv(4096))
+            except OSError:
+                pass
+            client.close()
+
+
+def case_kafka_settings_reach_librdkafka(env):
+    """TLS, mutual TLS and SASL by its own names, seen by a listener; what it does not take is refused in a line."""
+    ca, other = Authority(env, "kafka-ours"), Authority(env, "kafka-theirs")
+    server, client = ca.issue("localhost"), ca.issue("agent")
+    ear, plain = Ear(tls_context(server, ca.cert)), Ear()
+
+    def to(port, settings):
+        a = Source(env, "--kafka-brokers", f"localhost:{port}", "--export-give-up", "1s", "--kafka-settings",
+                   "message.timeout.ms=500,broker.address.family=v4," + settings)
+        send_many(a, 1)
+        a.settled("kafka", 2)
+        a.end()
+        check("s3cret" not in a.err() + a.out(), f"a secret is in the log: {a.err()}")
+
+    mine = f"ssl.certificate.location={client[0]},ssl.key.location={client[1]}"
+    to(ear.port, f"security.protocol=ssl,ssl.ca.location={ca.cert},{mine}")
+    check("agent" in ear.names, f"our certificate was shown: {ear.names}")
+    check(any(b"telltale" in h for h in ear.heard), f"Kafka is spoken inside TLS, with our client.id: {ear.heard}")
+    del ear.names[:]
+    to(ear.port, f"security.protocol=ssl,ssl.ca.location={other.cert},{mine}")
+    equal(ear.names, [], "handshakes with a server that is not trusted")
+    to(plain.port, "security.protocol=sasl_plaintext,sasl.mechanisms=PLAIN,sasl.username=me,sasl.password=s3cret")
+    check(any(b"PLAIN" in h for h in plain.heard), f"a SASL handshake: {plain.heard}")
+    for settings, word in (("security.protocol=nope", "security.protocol"), ("security.protocol=ssl,ssl.ca.location=/no/such",
+                                                                             "ssl.ca.location"),
+                           ("security.protocol=sasl_plaintext,sasl.mechanisms=PLAIN", "sasl.username")):
+        line = start_fails(env, "--kafka-brokers", "127.0.0.1:1", "--kafka-settings", settings, "--otlp-http", "off",
+                           "--otlp-grpc", "off", "--quiet")
+        check(word in line, line)
