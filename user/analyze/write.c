@@ -2,11 +2,6 @@
 /* The figures as Prometheus text (exposition format 0.0.4) or OpenMetrics 1.0. */
 #include "analyze/internal.h"
 
-static const char *const kinds[] = { "SPAN_KIND_UNSPECIFIED", "SPAN_KIND_INTERNAL",
-				     "SPAN_KIND_SERVER",      "SPAN_KIND_CLIENT",
-				     "SPAN_KIND_PRODUCER",    "SPAN_KIND_CONSUMER" };
-static const char *const statuses[] = { "STATUS_CODE_UNSET", "STATUS_CODE_OK",
-					"STATUS_CODE_ERROR" };
 static const char *const connections[] = { "", "virtual_node", "database", "messaging_system" };
 
 struct text {
@@ -46,8 +41,8 @@ static void operation_labels(const struct text *t, const void *row)
 
 	label(t, "service", s->service, "{");
 	label(t, "span_name", s->name, ",");
-	label(t, "span_kind", kinds[s->kind], ",");
-	label(t, "status_code", statuses[s->status], ",");
+	label(t, "span_kind", span_kind_otlp(s->kind), ",");
+	label(t, "status_code", span_status_otlp(s->status), ",");
 }
 
 static void edge_labels(const struct text *t, const void *row)

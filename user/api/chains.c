@@ -129,8 +129,6 @@ static void add_str(struct json *j, const char *key, struct str s)
 
 static void add_request(struct json *j, const struct request_row *r)
 {
-	static const char *const statuses[] = { "unset", "ok", "error" };
-
 	json_open(j, '{');
 	json_key(j, "trace_id");
 	json_hex(j, r->trace_id.b, sizeof(r->trace_id.b));
@@ -138,8 +136,8 @@ static void add_request(struct json *j, const struct request_row *r)
 	json_hex(j, r->span_id.b, sizeof(r->span_id.b));
 	add_str(j, "service", r->service);
 	add_str(j, "name", r->name);
-	add_str(j, "kind", str_of(kind_name(r->kind)));
-	add_str(j, "status", str_of(statuses[MIN((size_t)r->status, ARRAY_LEN(statuses) - 1)]));
+	add_str(j, "kind", str_of(span_kind_name(r->kind)));
+	add_str(j, "status", str_of(span_status_name(r->status)));
 	json_key(j, "start_unix_nano");
 	json_u64_str(j, r->start_ns);
 	json_key(j, "duration_ns");

@@ -31,14 +31,12 @@ static void add_id(struct json *j, const char *key, const uint8_t *id, size_t le
 
 static void add_span(struct json *j, const struct span *s)
 {
-	static const char *const statuses[] = { "unset", "ok", "error" };
-
 	json_open(j, '{');
 	add_id(j, "span_id", s->span_id.b, sizeof(s->span_id.b));
 	add_str(j, "service", s->resource->service);
 	add_str(j, "name", s->name);
-	add_str(j, "kind", str_of(s->kind ? kind_name(s->kind) : "unspecified"));
-	add_str(j, "status", str_of(statuses[MIN((size_t)s->status, ARRAY_LEN(statuses) - 1)]));
+	add_str(j, "kind", str_of(span_kind_name(s->kind)));
+	add_str(j, "status", str_of(span_status_name(s->status)));
 	add_time(j, "start_unix_nano", s->start_ns);
 	add_u64(j, "duration_ns", s->end_ns - s->start_ns);
 	json_close(j, '}');

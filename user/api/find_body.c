@@ -199,7 +199,7 @@ static int read_kind(const json_t *v, struct asked *a, char *why)
 {
 	enum span_kind kind;
 
-	if (!json_is_string(v) || !kind_parse(text_of(v), &kind))
+	if (!json_is_string(v) || !span_kind_parse(text_of(v), &kind))
 		return refuse(why, "kind",
 			      "one of internal server client producer consumer unspecified");
 	asked_int(a, FIELD_KIND, CMP_EQ, kind);
@@ -208,14 +208,12 @@ static int read_kind(const json_t *v, struct asked *a, char *why)
 
 static int read_status(const json_t *v, struct asked *a, char *why)
 {
-	static const char *const names[] = { "unset", "ok", "error" };
+	enum span_status status;
 
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (json_is_string(v) && str_eq_nocase(text_of(v), str_of(names[i]))) {
-			asked_int(a, FIELD_STATUS, CMP_EQ, (int64_t)i);
-			return 0;
-		}
-	return refuse(why, "status", "one of unset ok error");
+	if (!json_is_string(v) || !span_status_parse(text_of(v), &status))
+		return refuse(why, "status", "one of unset ok error");
+	asked_int(a, FIELD_STATUS, CMP_EQ, status);
+	return 0;
 }
 
 int find_read_member(struct call *c, const char *key, const json_t *v, struct asked *a,

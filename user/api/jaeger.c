@@ -92,7 +92,8 @@ static void add_tags(struct writer *w, const struct span *s)
 	add_text_tag(w, "otel.scope.name", s->scope->name);
 	add_text_tag(w, "otel.scope.version", s->scope->version);
 	add_attrs(w, &s->attrs, NULL);
-	add_text_tag(w, "span.kind", str_of(kind_name(s->kind)));
+	if (s->kind)
+		add_text_tag(w, "span.kind", str_of(span_kind_name(s->kind)));
 	if (s->status != STATUS_UNSET)
 		add_text_tag(w, "otel.status_code",
 			     s->status == STATUS_ERROR ? STR("ERROR") : STR("OK"));

@@ -13,7 +13,7 @@ static bool ask_field(struct asked *a, struct str key, struct str value)
 {
 	enum span_kind kind;
 
-	if (str_eq(key, STR("span.kind")) && kind_parse(value, &kind)) {
+	if (str_eq(key, STR("span.kind")) && span_kind_parse(value, &kind)) {
 		asked_int(a, FIELD_KIND, CMP_EQ, kind);
 	} else if (str_eq(key, STR("error")) && str_eq(value, STR("true"))) {
 		asked_int(a, FIELD_STATUS, CMP_EQ, STATUS_ERROR);
@@ -124,7 +124,8 @@ void jaeger_operations(struct json *j, const struct operations *o, const char *k
 {
 	json_open(j, '[');
 	for (size_t i = 0; i < o->cnt; i++) {
-		const char *is = o->row[i].kind ? kind_name(o->row[i].kind) : "internal";
+		enum span_kind shown = o->row[i].kind ? o->row[i].kind : SPAN_INTERNAL;
+		const char *is = span_kind_name(shown);
 
 		if (kind && !str_eq_nocase(str_of(kind), str_of(is)))
 			continue;

@@ -269,7 +269,7 @@ static const struct cond *asked_kinds(struct call *c)
 		struct value v = { .type = VALUE_INT };
 		const struct cond *one;
 
-		kind_parse(a->text, &kind);
+		span_kind_parse(a->text, &kind);
 		v.i = kind;
 		one = cond_cmp(c->mem, f, CMP_EQ, v);
 		any = any && one ? cond_or(c->mem, any, one) : one;

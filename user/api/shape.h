@@ -7,11 +7,6 @@
 #include "core/json.h"
 #include "trace/trace.h"
 
-/* One of "internal", "server", "client", "producer", "consumer"; "" for SPAN_UNSPECIFIED. */
-const char *kind_name(enum span_kind kind);
-/* The kind of such a name in either case; false when there is none. */
-bool kind_parse(struct str name, enum span_kind *ret);
-
 /* Jaeger's classic model: one trace with its processes; times in microseconds. */
 void jaeger_trace(struct json *j, const struct trace *t, struct arena *mem);
 /* One row of /api/v3/trace-summaries. */

@@ -116,12 +116,6 @@ static void add_attrs(struct json *j, const struct attrs *a)
 
 /* ---- spans ---- */
 
-static const char *const kinds[] = { "SPAN_KIND_UNSPECIFIED", "SPAN_KIND_INTERNAL",
-				     "SPAN_KIND_SERVER",      "SPAN_KIND_CLIENT",
-				     "SPAN_KIND_PRODUCER",    "SPAN_KIND_CONSUMER" };
-static const char *const statuses[] = { "STATUS_CODE_UNSET", "STATUS_CODE_OK",
-					"STATUS_CODE_ERROR" };
-
 static void add_events(struct json *j, const struct span *s)
 {
 	if (s->event_cnt) {
@@ -169,8 +163,8 @@ static void add_span(struct json *j, const struct span *s)
 	if (span_id_is_set(&s->parent_id))
 		add_id(j, "parentSpanId", s->parent_id.b, sizeof(s->parent_id.b));
 	add_text(j, "name", s->name);
-	if (s->kind && s->kind < ARRAY_LEN(kinds))
-		add_text(j, "kind", str_of(kinds[s->kind]));
+	if (s->kind)
+		add_text(j, "kind", str_of(span_kind_otlp(s->kind)));
 	add_time(j, "startTimeUnixNano", s->start_ns);
 	add_time(j, "endTimeUnixNano", s->end_ns);
 	add_attrs(j, &s->attrs);
@@ -179,8 +173,8 @@ static void add_span(struct json *j, const struct span *s)
 	json_key(j, "status");
 	json_open(j, '{');
 	add_text(j, "message", s->status_message);
-	if (s->status && s->status < ARRAY_LEN(statuses))
-		add_text(j, "code", str_of(statuses[s->status]));
+	if (s->status)
+		add_text(j, "code", str_of(span_status_otlp(s->status)));
 	json_close(j, '}');
 	add_u32(j, "flags", s->flags);
 	json_close(j, '}');

@@ -198,16 +198,12 @@ static void write_field_name(struct json *j, const struct field *f)
 
 static struct value shown_value(const struct field *f, const struct span *s)
 {
-	static const char *const statuses[] = { "unset", "ok", "error" };
-	struct value v = field_value(f, s);
-
 	if (f->kind == FIELD_KIND)
-		v = (struct value){ .type = VALUE_STR,
-				    .str = str_of(s->kind ? kind_name(s->kind) : "unspecified") };
-	else if (f->kind == FIELD_STATUS)
-		v = (struct value){ .type = VALUE_STR,
-				    .str = str_of(statuses[MIN((size_t)s->status, (size_t)2)]) };
-	return v;
+		return (struct value){ .type = VALUE_STR, .str = str_of(span_kind_name(s->kind)) };
+	if (f->kind == FIELD_STATUS)
+		return (struct value){ .type = VALUE_STR,
+				       .str = str_of(span_status_name(s->status)) };
+	return field_value(f, s);
 }
 
 static void add_pair(struct json *j, const struct field *f, const struct value *v)

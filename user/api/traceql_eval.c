@@ -285,17 +285,13 @@ struct value eval_value(struct eval *e, const struct expr *x, uint32_t span)
 
 struct value eval_shown(struct eval *e, const struct expr *x, uint32_t span)
 {
-	static const char *const status[] = { "unset", "ok", "error" };
-	static const char *const kind[] = { "unspecified", "internal", "server",
-					    "client",	   "producer", "consumer" };
 	struct value v = eval_value(e, x, span);
 	double ns;
 
 	if (x->type == TYPE_STATUS && v.type == VALUE_INT)
-		return str_value(str_of(v.i >= 0 && v.i <= STATUS_ERROR ? status[v.i] : "unset"));
+		return str_value(str_of(span_status_name((enum span_status)v.i)));
 	if (x->type == TYPE_KIND && v.type == VALUE_INT)
-		return str_value(
-			str_of(v.i >= 0 && v.i <= SPAN_CONSUMER ? kind[v.i] : "unspecified"));
+		return str_value(str_of(span_kind_name((enum span_kind)v.i)));
 	if (x->type == TYPE_DURATION && as_number(&v, &ns))
 		return (struct value){ .type = VALUE_DOUBLE, .d = ns / 1e9 };
 	return v.type > VALUE_DOUBLE ? nothing : v;

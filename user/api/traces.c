@@ -117,7 +117,7 @@ static void get_operations(struct call *c)
 		json_key(&j, "name");
 		json_str(&j, o.row[i].name);
 		json_key(&j, "kind");
-		json_str(&j, str_of(o.row[i].kind ? kind_name(o.row[i].kind) : "unspecified"));
+		json_str(&j, str_of(span_kind_name(o.row[i].kind)));
 		json_close(&j, '}');
 	}
 	json_close(&j, ']');

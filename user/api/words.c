@@ -1,31 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Words that several shapes share: kinds of spans, nested values as text. */
+/* Nested values as text, for shapes that have only scalars. */
 #include "api/shape.h"
-
-static const char *const kind_names[] = {
-	"", "internal", "server", "client", "producer", "consumer"
-};
-
-const char *kind_name(enum span_kind kind)
-{
-	return (size_t)kind < ARRAY_LEN(kind_names) ? kind_names[kind] : "";
-}
-
-bool kind_parse(struct str name, enum span_kind *ret)
-{
-	static const struct str prefix = { "SPAN_KIND_", 10 };
-
-	if (name.len > prefix.len && str_eq_nocase((struct str){ name.p, prefix.len }, prefix))
-		name = str_from(name, prefix.len);
-	for (size_t i = 0; i < ARRAY_LEN(kind_names); i++)
-		if (str_eq_nocase(name, str_of(i ? kind_names[i] : "unspecified"))) {
-			*ret = (enum span_kind)i;
-			return true;
-		}
-	return false;
-}
-
-/* ---- nested values ---- */
 
 static void add_plain(struct json *j, const struct value *v, int depth)
 {

@@ -315,8 +315,6 @@ static void put_link(struct printer *p, const struct span_link *link)
 
 static void put_span(struct printer *p, uint32_t node, const struct fold *f)
 {
-	static const char *const kinds[] = { "-",      "internal", "server",
-					     "client", "producer", "consumer" };
 	const struct node *n = &p->tree.node[node], *all = &p->tree.node[p->tree.cnt];
 	const struct span *s = n->span;
 	struct line *l = &p->line;
@@ -328,8 +326,7 @@ static void put_span(struct printer *p, uint32_t node, const struct fold *f)
 	column_duration(l, f ? f->self_ns : n->self_ns);
 	column_percent(l, wall, all->end_ns - all->start_ns);
 	column_bar(p, node, f);
-	snprintf(kind, sizeof(kind), "%-9s",
-		 (unsigned int)s->kind < ARRAY_LEN(kinds) ? kinds[s->kind] : "-");
+	snprintf(kind, sizeof(kind), "%-9s", s->kind ? span_kind_name(s->kind) : "-");
 	line_text(l, STYLE_DIM, kind);
 	line_text(l, STYLE_BOLD, critical ? art(l, "● ", "* ") : "  ");
 	line_branches(p, false);

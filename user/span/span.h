@@ -68,6 +68,16 @@ enum span_kind {
 
 enum span_status { STATUS_UNSET = 0, STATUS_OK = 1, STATUS_ERROR = 2 };
 
+/* "server", "error"; OTLP's "SPAN_KIND_SERVER", "STATUS_CODE_ERROR". What OTLP does not know is
+ * unspecified, or unset. */
+const char *span_kind_name(enum span_kind kind);
+const char *span_kind_otlp(enum span_kind kind);
+const char *span_status_name(enum span_status status);
+const char *span_status_otlp(enum span_status status);
+/* Either word, in any case. False for anything else; *ret stays then. */
+bool span_kind_parse(struct str text, enum span_kind *ret);
+bool span_status_parse(struct str text, enum span_status *ret);
+
 struct trace_id {
 	uint8_t b[16]; /* all zero: none */
 };

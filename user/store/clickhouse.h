@@ -163,8 +163,6 @@ int reader_take(struct row_reader *r, struct cursor *c);
 
 enum span_kind row_kind(struct str s);
 enum span_status row_status(struct str s);
-extern const char *const kind_names[6];
-extern const char *const status_names[3];
 
 /* ---- values: clickhouse_value.c ---------------------------------------------------------------
  */

@@ -74,26 +74,20 @@ static void skip_row(struct cursor *c)
 /* ---- words: those of this exporter, and of its older versions
  * ------------------------------------- */
 
-static unsigned int word_index(struct str s, const char *old, const char *const *names,
-			       unsigned int cnt)
-{
-	if (str_starts(s, str_of(old)))
-		s = str_from(s, strlen(old));
-	for (unsigned int i = 0; i < cnt; i++)
-		if (str_eq_nocase(s, str_of(names[i])))
-			return i;
-	return 0;
-}
-
 enum span_kind row_kind(struct str s)
 {
-	return (enum span_kind)word_index(s, "SPAN_KIND_", kind_names, ARRAY_LEN(kind_names));
+	enum span_kind kind = SPAN_UNSPECIFIED;
+
+	span_kind_parse(s, &kind);
+	return kind;
 }
 
 enum span_status row_status(struct str s)
 {
-	return (enum span_status)word_index(s, "STATUS_CODE_", status_names,
-					    ARRAY_LEN(status_names));
+	enum span_status status = STATUS_UNSET;
+
+	span_status_parse(s, &status);
+	return status;
 }
 
 /* ---- attributes -------------------------------------------------------------------------------

@@ -238,17 +238,19 @@ out:
 }
 
 /* Those of the words whose numbers satisfy it. */
-static int compare_word(struct buf *sql, const char *column, const char *old,
-			const char *const *names, unsigned int cnt, const struct cond *c)
+static int compare_word(struct buf *sql, const struct cond *c)
 {
-	int err = buf_printf(sql, "upper(%s) IN (''", column);
+	bool kind = c->field.kind == FIELD_KIND;
+	unsigned int cnt = kind ? SPAN_CONSUMER + 1 : STATUS_ERROR + 1;
+	int err = buf_printf(sql, "upper(%s) IN (''", kind ? "SpanKind" : "StatusCode");
 
 	for (unsigned int i = 0; i < cnt && !err; i++) {
 		struct value v = { .type = VALUE_INT, .i = i };
 
 		if (cond_compare(c, &v))
-			err = buf_printf(sql, ", upper('%s'), upper('%s%s')", names[i], old,
-					 names[i]);
+			err = buf_printf(sql, ", upper('%s'), '%s'",
+					 kind ? span_kind_name(i) : span_status_name(i),
+					 kind ? span_kind_otlp(i) : span_status_otlp(i));
 	}
 	return err ? err : buf_printf(sql, ")");
 }
@@ -325,11 +327,7 @@ static int sql_leaf(struct buf *sql, const struct cond *c, bool *ret_exact)
 	case FIELD_SCOPE_VERSION: return compare_text(sql, "ScopeVersion", c, ret_exact);
 	case FIELD_SERVICE: return compare_service(sql, c);
 	case FIELD_KIND:
-		return compare_word(sql, "SpanKind", "SPAN_KIND_", kind_names,
-				    ARRAY_LEN(kind_names), c);
-	case FIELD_STATUS:
-		return compare_word(sql, "StatusCode", "STATUS_CODE_", status_names,
-				    ARRAY_LEN(status_names), c);
+	case FIELD_STATUS: return compare_word(sql, c);
 	case FIELD_DURATION: return compare_number(sql, "Duration", c, ret_exact);
 	case FIELD_START:
 		return compare_number(sql, "toUnixTimestamp64Nano(Timestamp)", c, ret_exact);

@@ -12,9 +12,9 @@ const char ch_insert[] =
 	" Duration, StatusMessage, Events.Timestamp, Events.Name, Events.Attributes, Links.TraceId,"
 	" Links.SpanId, Links.TraceState, Links.Attributes, SpanKind) FORMAT RowBinary";
 
-const char *const kind_names[6] = { "Unspecified", "Internal", "Server",
-				    "Client",	   "Producer", "Consumer" };
-const char *const status_names[3] = { "Unset", "Ok", "Error" };
+static const char *const kind_names[] = { "Unspecified", "Internal", "Server",
+					  "Client",	 "Producer", "Consumer" };
+static const char *const status_names[] = { "Unset", "Ok", "Error" };
 
 /* ---- parts of the format; failures stay in out->failed
  * ------------------------------------------- */
