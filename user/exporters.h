@@ -6,6 +6,10 @@
 #include "config/config.h"
 #include "span/span.h"
 
+/*
+ * Exporters go by spans. Trees on standard output alone need whole traces: with --export-stdout
+ * they wait as in trace.h, in at most 32 MiB; nothing else keeps anything of a trace.
+ */
 struct exporters;
 /* 0, or -errno after a line on standard error. */
 int exporters_open(const struct config *c, struct exporters **ret_exporters);

@@ -31,7 +31,8 @@ struct sampler *sampling_new(const struct config *c, struct span_sink tail)
 					.follow_parent = c->sampling_parent,
 					.rules = rules,
 					.rule_cnt = c->sampling_service.cnt,
-					.tail_bytes = (size_t)c->tail_buffer };
+					.tail_bytes = (size_t)c->tail_buffer,
+					.max_wait_ns = c->tail_wait_ns };
 
 	for (uint32_t i = 0; i < c->sampling_service.cnt; i++)
 		rules[i] = rule_parse(c->sampling_service.v[i], globs[i], sizeof(globs[i]));

@@ -245,6 +245,44 @@ def case_the_tail_is_seen_within_five_seconds(env):
     return f"{took:.1f} s after its root; {alone:.1f} s after its first span without one"
 
 
+def case_the_tails_wait_is_an_option(env):
+    """An SDK that sends every 5 s: its spans come when a default wait is over."""
+    g = Sampler(env, "--sampling", "tail", "--tail-wait", "60s")
+    trace = new_id()
+    root = span(trace)
+    begin = time.monotonic()
+    g.send([root])
+    time.sleep(5.5)
+    g.send([failed(trace, parent=root["spanId"])])
+    shown, took = g.shown(trace), time.monotonic() - begin
+    late = sum(metrics(g.port)["telltale_sample_tail_late_total"].values())
+    kept = g.end()
+    equal(len(kept[trace]), 2, "spans kept")
+    check(took > 30 or (shown, late) == (0, 0), f"{shown} spans shown and {late} late after {took:.1f} s")
+    g = Sampler(env, "--sampling", "tail", "--tail-wait", "100ms")
+    g.send([span(trace)])
+    wait_for(lambda: g.shown(trace) == 1, "the trace", 30)
+    g.finish()
+    r = env.run([TELLTALE, "gateway", "--tail-wait", "1ms"])
+    check(r.returncode == 2 and "100ms to 1h" in r.stderr, f"refusal: {r.stderr!r}")
+    return f"the second span {took:.1f} s after its root"
+
+
+def case_without_the_tail_nothing_is_assembled(env):
+    for how in ("always", "ratio", "rate"):
+        g = Sampler(env, "--sampling", how)
+        g.send([span(new_id()) for _ in range(50)])
+        check("trace" not in books(g.port), "a trace room in the books")
+        check("telltale_trace_pending_bytes" not in metrics(g.port), "memory of traces that wait")
+        g.finish()
+    g = Sampler(env, "--export-stdout")
+    g.send([span(new_id(), parent=new_id(8)) for _ in range(50)])
+    waiting = metrics(g.port)["telltale_trace_pending_bytes"]
+    wait_for(lambda: sum(metrics(g.port)["telltale_trace_pending_bytes"].values()) == 0, "every tree", 30)
+    g.finish()
+    return f"for trees {sum(waiting.values()):.0f} bytes waited"
+
+
 def case_late_spans_follow_the_decision(env):
     g = Sampler(env, "--sampling", "tail", "--max-traces-per-second", "1")
     roots = [span(new_id()) for _ in range(300)]

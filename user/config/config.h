@@ -152,6 +152,7 @@ struct config {
 	uint32_t max_traces_per_second;
 	struct config_list sampling_service; /* GLOB=always|never|RATIO */
 	uint64_t tail_buffer;
+	uint64_t tail_wait_ns;
 	struct config_list redact_allow;
 	struct config_list redact_deny;
 	struct config_list redact_rule; /* NAME=ACTION:PATTERN */

@@ -141,6 +141,9 @@ const struct option config_table[] = {
 	{ "tail-buffer", 0, OPT_SIZE, OPTION_RARE, BACKEND, FIELD(tail_buffer), .min = MIB,
 	  .max = 1024 * GIB, .arg = "SIZE", .fallback = "256M",
 	  .help = "spans waiting for the decision on their trace" },
+	{ "tail-wait", 0, OPT_DURATION, OPTION_RARE, BACKEND, FIELD(tail_wait_ns), .min = 100 * 1000000,
+	  .max = HOUR_NS, .arg = "TIME", .fallback = "4s",
+	  .help = "most that a trace waits after its root; quiet for half of it, it is whole" },
 
 	{ "redact-allow", 0, OPT_LIST, OPTION_RARE, BACKEND, FIELD(redact_allow), .max = 256,
 	  .arg = "KEY", .check = check_name, .help = "attributes never looked at; * and ?; repeatable" },

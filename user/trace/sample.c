@@ -13,7 +13,6 @@
 
 #define DEFAULT_TRACES_PER_S 100
 #define DEFAULT_TAIL_BYTES   ((size_t)256 << 20)
-#define DEFAULT_QUIET_NS     (2 * NS_PER_S)
 #define DEFAULT_MAX_WAIT_NS  (4 * NS_PER_S)
 #define DECISIONS	     (1u << 18) /* traces remembered, 16 bytes each */
 #define DECISION_WAYS	     8		/* the latest of those whose hash is alike */
@@ -279,10 +278,10 @@ struct sampler *sampler_new(const struct sample_cfg *cfg, struct span_sink tail)
 		s->cfg.traces_per_s = DEFAULT_TRACES_PER_S;
 	if (!s->cfg.tail_bytes)
 		s->cfg.tail_bytes = DEFAULT_TAIL_BYTES;
-	if (!s->cfg.quiet_ns)
-		s->cfg.quiet_ns = DEFAULT_QUIET_NS;
 	if (!s->cfg.max_wait_ns)
 		s->cfg.max_wait_ns = DEFAULT_MAX_WAIT_NS;
+	if (!s->cfg.quiet_ns)
+		s->cfg.quiet_ns = s->cfg.max_wait_ns / 2;
 	if (s->cfg.how == SAMPLE_RATIO)
 		s->threshold = threshold_of(s->cfg.ratio);
 	if (s->cfg.how == SAMPLE_RATE || s->cfg.how == SAMPLE_TAIL)

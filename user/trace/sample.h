@@ -8,6 +8,9 @@
  * rates stay true. A span of a service that a rule names is decided by that rule instead: a trace
  * that several rules touch is whole where the strictest of them keeps it.
  *
+ * Without the tail this room keeps nothing of a trace but, for SAMPLE_RATE, its decision: 16 bytes
+ * in a table of fixed size. Spans go on at once.
+ *
  * At the tail whole traces wait in a buffer until they are complete (trace.h), then are kept if
  *   error   a span has failed
  *   slow    its root, or the entry of a service, took longer than 99 % of that operation's
@@ -18,8 +21,8 @@
  * acknowledgement says only that they have arrived.
  *
  * Full: past tail_bytes (trace.h says what is counted) the oldest trace is decided early. Beside
- * that decisions take 4 MiB, operations and kinds 5 MiB at most. Operations past 4,096 share one row;
- * past 65,536 kinds of span nothing counts as new. Both are counted. Any thread may push.
+ * that decisions take 4 MiB, operations and kinds 5 MiB at most. Operations past 4,096 share one
+ * row; past 65,536 kinds of span nothing counts as new. Both are counted. Any thread may push.
  */
 #ifndef TRACE_SAMPLE_H
 #define TRACE_SAMPLE_H
@@ -41,9 +44,10 @@ struct sample_cfg {
 	const struct sample_rule *rules; /* the first that fits decides; before 'how' */
 	uint32_t rule_cnt;
 	size_t tail_bytes;    /* default 256 MiB */
-	uint64_t quiet_ns;    /* after the root's end; default 2 s */
+	uint64_t quiet_ns;    /* after the root's end; default half of max_wait_ns */
 	uint64_t max_wait_ns; /* after the root, or the first span without one; default 4 s, so that
-				 a trace is visible within 5 */
+				 a trace is visible within 5; senders that hold spans for longer
+				 (an SDK's batch: 5 s) need more */
 };
 
 struct sampler;

@@ -76,7 +76,12 @@ static void a_backend_takes_its_options(void **state)
 	config_free(c);
 	c = good("gateway --store none --otlp-protocol grpc --otlp-endpoint https://c:4317", NULL);
 	assert_null(c->store);
+	assert_true(c->tail_wait_ns == 4000000000ull);
 	assert_string_equal(c->otlp_urls.v[0], "https://c:4317");
+	config_free(c);
+	c = good("gateway --sampling tail --tail-buffer 64M --tail-wait 12s", NULL);
+	assert_int_equal(c->tail_buffer, 64 << 20);
+	assert_true(c->tail_wait_ns == 12000000000ull);
 	config_free(c);
 	c = good("store stats --json ./t", NULL);
 	assert_int_equal(c->argc, 2);
@@ -87,6 +92,7 @@ static void a_backend_takes_its_options(void **state)
 	config_free(c);
 	refused("gateway --sampling-ratio 1.5", NULL, "a ratio from 0 to 1");
 	refused("gateway --sampling-service x=2", NULL, "GLOB=RATIO");
+	refused("gateway --tail-wait 10ms", NULL, "a time from 100ms to 1h");
 	refused("gateway --redact-rule x=shred:y", NULL, "NAME=mask:PATTERN");
 	refused("gateway --store clickhouse+ftp://x", NULL, "clickhouse+http://");
 	refused("gateway --otlp-http 4318", NULL, "or off");

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 #include "core/clock.h"
@@ -322,6 +323,53 @@ static void a_late_root_begins_the_wait_anew(void **state)
 	sampler_free(s);
 }
 
+static void the_wait_may_be_longer(void **state)
+{
+	const struct sample_cfg cfg = { .how = SAMPLE_TAIL, .max_wait_ns = 12 * NS_PER_S };
+	const struct span_sink none = { 0 };
+	struct got got = { 0 };
+	struct sampler *s = sampler_new(&cfg, (struct span_sink){ &got, count });
+	struct span root = span_of(5, "GET /", NS_PER_MS), child = late_span(5, STATUS_UNSET);
+	struct span alone = late_span(6, STATUS_UNSET);
+
+	sampler_tick(s, 10 * NS_PER_S);
+	sampler_push(s, &root, none);
+	sampler_push(s, &alone, none);
+	sampler_tick(s, 15 * NS_PER_S + NS_PER_S / 2); /* what an SDK sends every 5 s */
+	sampler_push(s, &child, none);
+	sampler_tick(s, 21 * NS_PER_S);
+	assert_int_equal(got.spans, 0);
+	sampler_tick(s, 22 * NS_PER_S); /* quiet for 6 s; no root in 12 */
+	assert_int_equal(got.spans, 3);
+	sampler_free(s);
+}
+
+/* Spans of many traces pass; memory stays as it was. */
+static void without_the_tail_nothing_is_kept_of_a_trace(void **state)
+{
+	static const enum sample_how hows[] = { SAMPLE_ALWAYS, SAMPLE_NEVER, SAMPLE_RATIO,
+						SAMPLE_RATE };
+
+	for (size_t h = 0; h < ARRAY_LEN(hows); h++) {
+		const struct sample_cfg cfg = { .how = hows[h], .ratio = 0.5 };
+		struct got got = { 0 };
+		struct sampler *s = sampler_new(&cfg, (struct span_sink){ 0 });
+		size_t before = mallinfo2().uordblks;
+
+		for (uint64_t i = 0; i < 100000; i++) {
+			struct span sp = span_of(i, "GET /", 1000);
+
+			sampler_push(s, &sp, (struct span_sink){ &got, count });
+			if (i % 1000 == 0)
+				sampler_tick(s, i * NS_PER_MS);
+		}
+		assert_int_equal(mallinfo2().uordblks, before);
+		assert_int_equal(shop->refs, 1);
+		assert_true((hows[h] == SAMPLE_NEVER) == (got.spans == 0));
+		sampler_free(s);
+	}
+}
+
 static void late_spans_follow_the_decision(void **state)
 {
 	const struct sample_cfg cfg = { .how = SAMPLE_TAIL,
@@ -354,6 +402,8 @@ int main(void)
 		cmocka_unit_test(late_spans_follow_the_decision),
 		cmocka_unit_test(late_spans_follow_one_of_many_decisions),
 		cmocka_unit_test(a_late_root_begins_the_wait_anew),
+		cmocka_unit_test(the_wait_may_be_longer),
+		cmocka_unit_test(without_the_tail_nothing_is_kept_of_a_trace),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
