@@ -28,6 +28,12 @@ static __always_inline struct conn_state *conn_find(struct sock *sk)
 	return bpf_map_lookup_elem(&conns_by_sock, &key);
 }
 
+/* The number of a socket's file, which no other socket of this time has; 0: it has none. */
+static __always_inline __u64 sock_inode(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_socket, file, f_inode, i_ino);
+}
+
 static __always_inline struct conn_state *conn_make(struct sock *sk)
 {
 	struct conn_state *c;
@@ -45,6 +51,8 @@ static __always_inline struct conn_state *conn_make(struct sock *sk)
 	}
 	c->sock = key;
 	c->id = conn_next_id();
+	if (!have_sk_storage)
+		c->inode = sock_inode(sk);
 	return c;
 }
 
@@ -331,6 +339,23 @@ static __noinline int conn_tell_end(struct conn_state *c, __u32 err, __u32 retra
 	e->retransmits = retransmits;
 	emit_submit(e);
 	return 0;
+}
+
+/* In conn.bpf.c. Whether the state in the hash is of an earlier socket at this address; then it has
+ * been told of and is gone. */
+bool conn_outlived(__u64 sock);
+
+/*
+ * conn_find() for a socket of any kind. Only TCP tells when a socket goes: in the hash, a UNIX or
+ * UDP socket's state outlives it, until another socket has the address.
+ */
+static __always_inline struct conn_state *conn_current(struct sock *sk)
+{
+	struct conn_state *c = conn_find(sk);
+
+	if (have_sk_storage || !c || c->transport == TRANSPORT_TCP)
+		return c;
+	return conn_outlived(c->sock) ? NULL : c;
 }
 
 #endif

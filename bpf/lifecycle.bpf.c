@@ -141,7 +141,7 @@ static __always_inline void scan_socket(struct sock *sk, struct task_struct *tas
 	transport = sock_transport(sk);
 	if ((transport != TRANSPORT_TCP && transport != TRANSPORT_UNIX) || !filter_port_ok(sk))
 		return;
-	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED || conn_find(sk))
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED || conn_current(sk))
 		return;
 	c = conn_open(sk, transport, tgid);
 	if (c)

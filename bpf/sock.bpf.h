@@ -72,6 +72,7 @@ static __always_inline int sock_bytes(struct sock *sk, struct conn_state *c, __u
 	struct thread_state *t = thread_get(true);
 	struct scratch *s = scratch_get(slot);
 	struct call call;
+	__u64 end;
 
 	if (!t || !s)
 		return 0;
@@ -92,8 +93,23 @@ static __always_inline int sock_bytes(struct sock *sk, struct conn_state *c, __u
 		return 0;
 	if (c->transport == TRANSPORT_UDP)
 		s->io.flags = DATA_F_DATAGRAM;
-	return conn_io(c, t, s, slot, dir, sock_position(sk, c, dir, bytes),
-		       c->transport == TRANSPORT_TCP);
+	end = sock_position(sk, c, dir, bytes);
+	if (known && c->transport == TRANSPORT_TCP)
+		end -= known->after;
+	return conn_io(c, t, s, slot, dir, end, c->transport == TRANSPORT_TCP);
+}
+
+/* A call that failed moves no more messages: the next one begins its vector anew. */
+static __always_inline void mmsg_over(void)
+{
+	struct thread_state *t;
+
+	/* most calls that fail are of processes that are not traced: a plain load tells */
+	if (have_task_storage && !bpf_get_current_task_btf()->bpf_storage)
+		return;
+	t = thread_get(false);
+	if (t)
+		t->mmsg_vec = 0;
 }
 
 /* The call's end on a socket: ret bytes or -errno. Bytes that stay in the socket are not looked at.
@@ -103,12 +119,14 @@ static __always_inline int sock_io(struct sock *sk, long ret, __u32 msg_flags, _
 {
 	struct conn_state *c;
 
+	if (ret < 0 && !known)
+		mmsg_over();
 	if (ret < 0 && ret != -ECONNRESET && ret != -EPIPE)
 		return 0;
 	if ((msg_flags & (MSG_PEEK | MSG_ERRQUEUE)) ||
 	    !proc_selected(bpf_get_current_pid_tgid() >> 32))
 		return 0;
-	c = conn_find(sk);
+	c = conn_current(sk);
 	if (ret > 0)
 		return sock_bytes(sk, c, ret, msg_flags, dir, slot, known);
 	if (c && !(c->flags & CONN_CARRIES_TLS) && (ret || dir == DIR_IN))

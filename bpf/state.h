@@ -22,6 +22,7 @@ struct conn_state {
 	__u64 last_ns[2]; /* when its last byte passed */
 	__u64 dial_ns;
 	__u64 carrier;
+	__u64 inode; /* its file's number: tells sockets apart that had the same address */
 	__u32 tgid;
 	__u32 budget;	/* bytes this turn may still capture */
 	__u8 turn;	/* direction of the turn, plus one; 0: none yet */

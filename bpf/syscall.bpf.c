@@ -44,7 +44,27 @@ static __always_inline __u32 recv_flags(const struct call *call)
 }
 
 #define MMSG_MAX    8  /* messages of one sendmmsg or recvmmsg that are looked at */
+#define MMSG_COUNT  64 /* messages whose length is counted */
 #define MMSGHDR_LEN 56 /* of msg_len in struct mmsghdr, 64-bit */
+
+/* The bytes that message i of a vector has moved. */
+static __always_inline __u32 mmsg_len(__u64 vec, __u32 i)
+{
+	__u32 len = 0;
+
+	bpf_probe_read_user(&len, sizeof(len), (void *)(vec + i * MMSGHDR_SIZE + MMSGHDR_LEN));
+	return len;
+}
+
+/* The bytes that all have moved. Global, so that it is verified once. */
+__noinline __u64 mmsg_bytes(__u64 vec, __u32 cnt)
+{
+	__u64 sum = 0;
+
+	for (__u32 i = 0; i < MMSG_COUNT && i < cnt; i++)
+		sum += mmsg_len(vec, i);
+	return sum;
+}
 
 /* Many messages in one call: each as if it had come by a call of its own. */
 static __always_inline int socket_mmsg(const struct call *call, long cnt, __u8 dir)
@@ -56,13 +76,14 @@ static __always_inline int socket_mmsg(const struct call *call, long cnt, __u8 d
 	if (!sk)
 		return 0;
 	one.nr = dir == DIR_IN ? NR_recvmsg : NR_sendmsg;
+	one.after = mmsg_bytes(call->arg2, cnt);
 	for (int i = 0; i < MMSG_MAX && i < cnt; i++) {
-		__u32 len = 0;
+		__u32 len = mmsg_len(call->arg2, i);
 
-		one.arg2 = call->arg2 + i * MMSGHDR_SIZE;
-		if (bpf_probe_read_user(&len, sizeof(len), (void *)(one.arg2 + MMSGHDR_LEN)) ||
-		    !len)
+		if (!len)
 			break;
+		one.arg2 = call->arg2 + i * MMSGHDR_SIZE;
+		one.after -= len;
 		sock_io(sk, len, flags, dir, SCRATCH_OTHER, &one);
 	}
 	return 0;
@@ -125,5 +146,6 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 	call.arg2 = regs->REGS_ARG2;
 	call.arg3 = regs->REGS_ARG3;
 	call.arg4 = regs->REGS_ARG4;
+	call.after = 0;
 	return socket_call(&call, ret);
 }

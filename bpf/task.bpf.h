@@ -192,11 +192,13 @@ static __always_inline void thread_note_read(struct thread_state *t, __u64 conn,
 struct call {
 	long nr; /* system call number; -1: unknown, or a 32-bit one */
 	__u64 arg1, arg2, arg3, arg4;
+	__u64 after; /* bytes that the same call moved after these */
 };
 
 /* Direct loads where the verifier knows the pointer, which costs a tenth of a helper call. */
 static __always_inline void call_from_regs(struct call *call, struct pt_regs *regs)
 {
+	call->after = 0;
 	if (have_task_pt_regs) {
 		call->nr = (long)regs->REGS_NR;
 		call->arg1 = regs->REGS_ARG1;

@@ -37,6 +37,7 @@ struct sock {
 	int sk_err;
 	u16 sk_type;
 	u16 sk_protocol;
+	struct socket *sk_socket;
 };
 
 struct tcp_sock {

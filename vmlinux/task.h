@@ -15,12 +15,16 @@ struct mm_struct {
 
 struct sock;
 
+struct file;
+
 struct socket {
+	struct file *file;
 	struct sock *sk;
 };
 
 struct inode {
 	unsigned short i_mode;
+	unsigned long i_ino;
 };
 
 struct file {

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every system call that moves a socket's bytes, with each capture backend of this kernel."""
+import json
+import os
+import socket
+import struct
+
+from lib import APPS, PYTHON, SERVER, STATUS_UNSET, TELLTALE, Conn, check, equal, free_port, wait_for
+
+PAIRS = ["read+write", "recv+send", "recvfrom+sendto", "recvmsg+sendmsg", "readv+writev", "recvmmsg+sendmmsg",
+         "peek+send", "recv+sendfile", "recv+splice", "splice+send"]
+
+
+def backends(env):
+    """Those that work here."""
+    rows = json.loads(env.run([TELLTALE, "doctor", "--json"]).stdout)["backends"]
+    return [r["name"] for r in rows if r["ok"]]
+
+
+def server(env, where, *pairs):
+    p = env.start([PYTHON, os.path.join(APPS, "calls.py"), *where, *pairs], name="calls")
+    wait_for(lambda: "ready" in p.out() or not p.alive(), "the server")
+    check(p.alive(), f"calls.py: {p.err()}")
+    return p
+
+
+def ask_each(pairs, address, family, number):
+    for pair in pairs:
+        with Conn(address, family) as c:
+            for i in range(number):
+                status, _, body = c.get(f"/{pair}/{i}", method="POST", body=b"b" * (100 + i))
+                equal((status, len(body)), (200, len(pair)), f"answer {i} of {pair}")
+
+
+def check_each(pairs, spans, backend, number):
+    """One span for each request, with its sizes, whatever the calls were."""
+    for pair in pairs:
+        found = sorted((s.path, s.attrs.get("http.response.status_code"), s.attrs.get("http.request.body.size"),
+                        s.attrs.get("http.response.body.size"), s.status)
+                       for s in spans.find(kind=SERVER) if (s.path or "").startswith(f"/{pair}/"))
+        equal(found, [(f"/{pair}/{i}", 200, 100 + i, len(pair), STATUS_UNSET) for i in range(number)],
+              f"{backend}, {pair}")
+    equal(len(spans), number * len(pairs), f"spans in all with {backend}")
+
+
+def case_every_call_on_tcp(env):
+    used = backends(env)
+    for backend in used:
+        port = free_port()
+        p = server(env, ["--port", str(port)], *PAIRS)
+        with env.trace(pids=[p.pid], args=["--capture", backend]) as t:
+            ask_each(PAIRS, ("127.0.0.1", port), socket.AF_INET, 3)
+        check_each(PAIRS, t.spans, backend, 3)
+    return ", ".join(used)
+
+
+def case_every_call_on_a_unix_socket(env):
+    """One connection after the other: the kernel gives their sockets the same address again. What splice
+    takes from such a socket no tracepoint tells of, and the socket itself does not count its bytes."""
+    pairs, used = [p for p in PAIRS if p != "splice+send"], backends(env)
+    for backend in used:
+        path = env.path(f"calls.{backend}")
+        p = server(env, ["--unix", path], *pairs)
+        with env.trace(pids=[p.pid], args=["--capture", backend]) as t:
+            ask_each(pairs, path, socket.AF_UNIX, 3)
+        check_each(pairs, t.spans, backend, 3)
+    return ", ".join(used)
+
+
+def question(name, number):
+    labels = b"".join(bytes([len(label)]) + label for label in name.encode().split(b"."))
+    return struct.pack(">HHHHHH", number, 0x100, 1, 0, 0, 0) + labels + b"\0\0\x01\0\x01"
+
+
+def case_dns_by_many_messages_a_call(env):
+    """A vector that is used again for each call, and is seldom full."""
+    used = backends(env)
+    for backend in used:
+        for pair in ("recvmmsg+sendmmsg", "recvmmsg+sendto", "recvfrom+sendto"):
+            port = free_port()
+            p = server(env, ["--udp", str(port)], pair)
+            with env.trace(pids=[p.pid], args=["--capture", backend]) as t:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                    s.connect(("127.0.0.1", port))
+                    s.settimeout(5)
+                    for i in range(0, 20, 4):  # one alone, then three at once
+                        for some in ([i], [i + 1, i + 2, i + 3]):
+                            for n in some:
+                                s.send(question(f"n{n}.example.test", n))
+                            for _ in some:
+                                s.recv(512)
+            names = sorted(s.attrs.get("dns.question.name") for s in t.spans.find(kind=SERVER))
+            equal(names, sorted(f"n{n}.example.test" for n in range(20)), f"questions with {backend} and {pair}")
+    return ", ".join(used)
