@@ -130,6 +130,15 @@ def case_a_second_writer_is_refused(env):
     g.finish()
 
 
+def fill_up(path):
+    with open(path, "ab", buffering=0) as f:
+        try:
+            while f.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+
+
 def case_a_full_disk_refuses_and_recovers(env):
     disk = env.path("disk-of-store")
     os.mkdir(disk)
@@ -139,12 +148,7 @@ def case_a_full_disk_refuses_and_recovers(env):
         g = Gateway(env, "--store", os.path.join(disk, "store"))
         first, body = request(0)
         equal(post(g.http, body)[0], 200, "status")
-        ballast = os.open(os.path.join(disk, "ballast"), os.O_CREAT | os.O_WRONLY)
-        try:
-            while os.write(ballast, b"x" * 4096):
-                pass
-        except OSError:
-            os.close(ballast)
+        fill_up(os.path.join(disk, "ballast"))
         status = 200
         for n in range(1, 200):
             status, reply = post(g.http, request(n, 200)[1])
@@ -156,6 +160,18 @@ def case_a_full_disk_refuses_and_recovers(env):
         last, body = request(1000)
         wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on", 20)
         there(g.port, last, 10)
+        equal(g.finish(), 0, "exit status")
+        # started there: the same
+        fill_up(os.path.join(disk, "ballast"))
+        g = Gateway(env, "--store", os.path.join(disk, "store"))
+        there(g.port, first, 10)
+        there(g.port, last, 10)
+        again, body = request(1001)
+        equal(post(g.http, body)[0], 503, "status on a disk that was full at the start")
+        equal(stats(env, g.store)["bad_blocks"], 0, "bad blocks, beside it")
+        os.unlink(os.path.join(disk, "ballast"))
+        wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on", 20)
+        there(g.port, again, 10)
         equal(g.finish(), 0, "exit status")
     finally:
         for p in env.processes:

@@ -18,10 +18,16 @@
 #define PART_NS_FOREVER (7ull * 24 * 3600 * NS_PER_S) /* without retention */
 #define PART_BYTES_MIN	(256u << 10)
 #define WAL_BYTES	(8u << 20)
+#define CLOCK_SET_NS	(1577836800ull * NS_PER_S) /* 2020: before, no clock was right */
 
 uint64_t engine_now(const struct engine *e)
 {
 	return e->clock_base_ns + (clock_read(CLOCK_BOOTTIME) - e->clock_boot_ns);
+}
+
+uint64_t engine_now_for_age(const struct engine *e)
+{
+	return MIN(engine_now(e), clock_real_ns());
 }
 
 /* ---- the list of partitions ---------------------------------------------------------------- */
@@ -111,7 +117,8 @@ struct part *engine_active(struct engine *e)
 
 static bool roll_due(struct engine *e, struct part *last)
 {
-	return !last->seq || part_is_aside(last) || engine_now(e) - last->begin_ns >= e->part_ns ||
+	return !last->seq || part_is_aside(last) || part_is_frozen(last) ||
+	       engine_now(e) - last->begin_ns >= e->part_ns ||
 	       (e->part_share && part_bytes(last) >= e->part_share);
 }
 
@@ -122,6 +129,8 @@ int engine_roll(struct engine *e)
 
 	pthread_mutex_lock(&e->roll_lock);
 	last = engine_active(e);
+	if (part_is_frozen(last))
+		part_thaw(last);
 	if (roll_due(e, last)) {
 		err = part_create(e, last->seq + 1, engine_now(e), &p);
 		if (!err)
@@ -135,7 +144,7 @@ int engine_roll(struct engine *e)
 			pthread_mutex_unlock(&e->lock);
 		}
 		/* where no other can be begun, the last is continued */
-		if (err && last->seq && !part_is_aside(last)) {
+		if (err && last->seq && !part_is_aside(last) && !part_is_frozen(last)) {
 			log_debug("store: %s: no new partition: %s", e->dir, strerror(-err));
 			err = 0;
 		}
@@ -262,7 +271,7 @@ static int adopt(struct engine *e, uint64_t seq)
 	struct part *p = NULL;
 	int err = part_open(e, seq, &p);
 
-	if (err == -EBADMSG || err == -EIO || err == -EROFS) {
+	if (err == -EBADMSG || err == -EIO || err == -EROFS || err == -ENOSPC) {
 		part_set_aside(p, err);
 		err = 0;
 	}
@@ -305,6 +314,26 @@ static int adopt_keep(struct engine *e)
 	return err;
 }
 
+/* Times of receipt are what the machine's clock said, which may have been wrong. One that is still
+ * to come, or of long before this program, tells nothing: the partition counts as received when the
+ * next one began. And none is older than those before it. */
+static void adopt_times(struct engine *e)
+{
+	uint64_t now = clock_real_ns(), next = now, before = 0;
+
+	for (size_t i = e->part_cnt; i-- > 1;) {
+		struct part *p = e->parts[i];
+
+		if (p->end_ns > now || p->end_ns < CLOCK_SET_NS)
+			p->begin_ns = p->end_ns = next;
+		next = MIN(p->begin_ns, now);
+	}
+	for (size_t i = 1; i < e->part_cnt; i++)
+		before = e->parts[i]->end_ns = MAX(e->parts[i]->end_ns, before);
+	e->clock_boot_ns = clock_read(CLOCK_BOOTTIME);
+	e->clock_base_ns = now;
+}
+
 static int adopt_all(struct engine *e, struct found *f, char why[STORE_WHY_MAX])
 {
 	int err = adopt_keep(e);
@@ -321,10 +350,7 @@ static int adopt_all(struct engine *e, struct found *f, char why[STORE_WHY_MAX])
 	}
 	if (err)
 		return explain(e, err, why);
-	e->clock_boot_ns = clock_read(CLOCK_BOOTTIME);
-	e->clock_base_ns = clock_real_ns();
-	for (size_t i = 1; i < e->part_cnt; i++)
-		e->clock_base_ns = MAX(e->clock_base_ns, e->parts[i]->end_ns);
+	adopt_times(e);
 	return 0;
 }
 
@@ -413,6 +439,10 @@ static int engine_open(const struct store_cfg *cfg, struct store **ret_store,
 		err = adopt_all(e, &f, why);
 	if (!err && !cfg->read_only) {
 		err = engine_roll(e);
+		if (err == -ENOSPC) { /* what is there is served */
+			engine_refuse(e, err);
+			err = 0;
+		}
 		if (!err)
 			err = engine_start(e);
 		if (err)

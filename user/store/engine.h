@@ -110,6 +110,7 @@ struct conn {
 	sqlite3 *db;
 	sqlite3_stmt *top, *list, *filter;  /* reading */
 	sqlite3_stmt *row, *data, *drop[2]; /* writing */
+	bool frozen;			    /* reads the file alone, without log and locks */
 	struct conn *next;
 };
 
@@ -126,6 +127,7 @@ struct part {
 	bool aside;   /* cannot be read: named once, skipped */
 	bool used;    /* has blocks */
 	bool settled; /* not the newest, merged and checkpointed */
+	bool overdue; /* should have gone, which was said */
 
 	pthread_mutex_t write_lock;
 	struct conn *writer;
@@ -136,6 +138,8 @@ struct part {
 	struct block_list *list;
 	struct conn *idle;
 	unsigned int idle_cnt;
+	bool frozen;	       /* no room for its log: read as it lies, not written, until thawed */
+	unsigned int iced_cnt; /* frozen connections in use */
 	uint64_t bad[BAD_MAX];
 	unsigned int bad_cnt;
 };
@@ -144,6 +148,9 @@ struct part {
  * -EKEYREJECTED, -EIO. The part is valid for part_put() in any case but -ENOMEM. */
 int part_open(struct engine *e, uint64_t seq, struct part **ret_part);
 int part_create(struct engine *e, uint64_t seq, uint64_t begin_ns, struct part **ret_part);
+bool part_is_frozen(struct part *p);
+/* Back to reading and writing as usual, when there is room for it. */
+void part_thaw(struct part *p);
 void part_remove_files(struct engine *e, uint64_t seq);
 struct part *part_get(struct part *p);
 void part_put(struct part *p); /* NULL is fine */
@@ -163,6 +170,8 @@ int sql_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret);
 /* Runs a statement that returns no rows, and resets it. */
 int sql_run(sqlite3_stmt *s);
 int conn_open(const char *path, int flags, struct conn **ret_conn);
+/* To a file whose log is empty and which nobody writes: needs no room on the disk. */
+int conn_open_frozen(const char *path, struct conn **ret_conn);
 void conn_close(struct conn *c);
 
 /* ---- blocks of a partition: engine_block.c --------------------------------------------------- */
@@ -286,7 +295,7 @@ struct engine {
 	struct crypt crypt;
 	struct filter_cache cache;
 	struct open_cache open_blocks;
-	uint64_t clock_base_ns; /* of receipt, at clock_boot_ns of the boot clock */
+	uint64_t clock_base_ns; /* the machine's clock, at clock_boot_ns of the boot clock */
 	uint64_t clock_boot_ns;
 	uint64_t bad_blocks;
 
@@ -312,8 +321,10 @@ struct engine {
 	bool commit_runs, care_runs;
 };
 
-/* Never goes back, whatever the clock of the machine does. */
+/* The machine's clock as it was at the opening, running evenly since: never goes back. */
 uint64_t engine_now(const struct engine *e);
+/* The earlier of that and the machine's clock: what is old by both is old. */
+uint64_t engine_now_for_age(const struct engine *e);
 /* References to the partitions, newest first, store.db last. -ENOMEM. */
 int engine_parts(struct engine *e, struct part ***ret_parts, size_t *ret_cnt);
 void engine_parts_put(struct part **parts, size_t cnt);
@@ -324,6 +335,8 @@ void engine_drop_part(struct engine *e, struct part *p);
 int engine_roll(struct engine *e);
 struct part *engine_active(struct engine *e);
 
+/* Before it starts: no span is taken until there is room. */
+void engine_refuse(struct engine *e, int err);
 int engine_start(struct engine *e); /* the two threads */
 void engine_stop(struct engine *e); /* commits what there is first */
 void *commit_main(void *engine);    /* engine_commit.c */

@@ -12,11 +12,13 @@
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-static int open_reader(struct part *p, struct conn **ret_conn)
+static int open_reader(struct part *p, bool frozen, struct conn **ret_conn)
 {
 	bool read_only = p->engine->cfg.read_only;
 	struct conn *c = NULL;
-	int err = conn_open(p->path, read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, &c);
+	int err = frozen ? conn_open_frozen(p->path, &c)
+			 : conn_open(p->path,
+				     read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, &c);
 
 	if (err)
 		return err;
@@ -40,6 +42,8 @@ static int open_reader(struct part *p, struct conn **ret_conn)
 static int take_conn(struct part *p, struct conn **ret_conn)
 {
 	struct conn *c;
+	bool frozen;
+	int err;
 
 	pthread_mutex_lock(&p->lock);
 	c = p->idle;
@@ -47,21 +51,27 @@ static int take_conn(struct part *p, struct conn **ret_conn)
 		p->idle = c->next;
 		p->idle_cnt--;
 	}
+	frozen = p->frozen;
+	p->iced_cnt += frozen;
 	pthread_mutex_unlock(&p->lock);
-	if (!c)
-		return open_reader(p, ret_conn);
-	*ret_conn = c;
-	return 0;
+	err = c ? 0 : open_reader(p, frozen, &c);
+	if (!err) {
+		*ret_conn = c;
+	} else if (frozen) {
+		pthread_mutex_lock(&p->lock);
+		p->iced_cnt--;
+		pthread_mutex_unlock(&p->lock);
+	}
+	return err;
 }
 
 static void give_conn(struct part *p, struct conn *c)
 {
-	if (sql_exec(c->db, "COMMIT")) {
-		conn_close(c);
-		return;
-	}
+	bool again = !sql_exec(c->db, "COMMIT");
+
 	pthread_mutex_lock(&p->lock);
-	if (p->idle_cnt < IDLE_MAX) {
+	p->iced_cnt -= c->frozen;
+	if (again && p->idle_cnt < IDLE_MAX) {
 		c->next = p->idle;
 		p->idle = c;
 		p->idle_cnt++;
@@ -181,11 +191,48 @@ int view_open(struct part *p, struct view *ret_view)
 	if (!err)
 		err = find_list(p, v.conn, &v.list);
 	if (err) {
-		conn_close(v.conn);
+		sqlite3_exec(v.conn->db, "ROLLBACK", NULL, NULL, NULL);
+		give_conn(p, v.conn); /* without a transaction to end it is closed */
 		return err;
 	}
 	*ret_view = v;
 	return 0;
+}
+
+bool part_is_frozen(struct part *p)
+{
+	bool frozen;
+
+	pthread_mutex_lock(&p->lock);
+	frozen = p->frozen;
+	pthread_mutex_unlock(&p->lock);
+	return frozen;
+}
+
+void part_thaw(struct part *p)
+{
+	struct conn *idle = NULL, *c = NULL, *next;
+
+	if (open_reader(p, false, &c) || sqlite3_step(c->top) != SQLITE_ROW) {
+		conn_close(c);
+		return;
+	}
+	sqlite3_reset(c->top);
+	pthread_mutex_lock(&p->lock);
+	/* a reader of the file alone must not see it written under its hands */
+	if (p->frozen && !p->iced_cnt) {
+		idle = p->idle;
+		p->idle = c; /* keeps the files of its log there */
+		p->idle_cnt = 1;
+		p->frozen = false;
+		c = NULL;
+	}
+	pthread_mutex_unlock(&p->lock);
+	conn_close(c);
+	for (; idle; idle = next) {
+		next = idle->next;
+		conn_close(idle);
+	}
 }
 
 void view_close(struct view *v)
@@ -373,6 +420,8 @@ static int open_writer(struct part *p)
 
 	if (p->writer)
 		return 0;
+	if (part_is_frozen(p))
+		return -ENOSPC;
 	err = conn_open(p->path, SQLITE_OPEN_READWRITE, &c);
 	if (err)
 		return err;

@@ -14,6 +14,9 @@
 
 #define CARE_EVERY_NS (250 * NS_PER_MS)
 #define NICE	      5
+/* After the opening nothing goes for its age: a clock that is wrong at the start of a machine is
+ * set right by then. */
+#define SETTING_NS (600 * NS_PER_S)
 
 static bool stopping(struct engine *e)
 {
@@ -38,12 +41,29 @@ static void settle(struct engine *e, struct part *p)
 	p->settled = true;
 }
 
+static bool is_full(struct engine *e)
+{
+	bool full;
+
+	pthread_mutex_lock(&e->lock);
+	full = e->refusing == -ENOSPC;
+	pthread_mutex_unlock(&e->lock);
+	return full;
+}
+
+static void thaw(struct engine *e, struct part **parts, size_t cnt)
+{
+	for (size_t i = 0; i < cnt && !is_full(e); i++)
+		if (part_is_frozen(parts[i]))
+			part_thaw(parts[i]);
+}
+
 static void compact(struct engine *e, struct part **parts, size_t cnt)
 {
-	for (size_t i = 0; i < cnt && !stopping(e); i++) {
+	for (size_t i = 0; i < cnt && !stopping(e) && !is_full(e); i++) {
 		struct part *p = parts[i];
 
-		if (!p->seq || p->settled || part_is_aside(p))
+		if (!p->seq || p->settled || part_is_aside(p) || part_is_frozen(p))
 			continue;
 		if (i) {
 			settle(e, p);
@@ -56,9 +76,10 @@ static void compact(struct engine *e, struct part **parts, size_t cnt)
 
 static bool is_too_old(struct engine *e, const struct part *p)
 {
-	uint64_t end = part_end_ns(p), now = engine_now(e);
+	uint64_t end = part_end_ns(p), now = engine_now_for_age(e);
 
-	return e->cfg.retention_ns && now > end && now - end > e->cfg.retention_ns;
+	return e->cfg.retention_ns && now > end && now - end > e->cfg.retention_ns &&
+	       engine_now(e) - e->clock_base_ns >= MIN(SETTING_NS, e->part_ns);
 }
 
 /* What outlives it is written first; without that it stays. */
@@ -67,8 +88,11 @@ static bool let_go(struct engine *e, struct part *p)
 	int err = part_is_aside(p) ? 0 : part_save(p);
 
 	if (err) {
-		log_warn("store: %s should go, but what is to be kept of it cannot be written: %s",
-			 p->path, strerror(-err));
+		if (!p->overdue)
+			log_warn("store: %s should go, but what is to be kept of it cannot be "
+				 "written: %s",
+				 p->path, strerror(-err));
+		p->overdue = true;
 		return false;
 	}
 	log_debug("store: %s goes: past what is to be kept", p->path);
@@ -112,6 +136,7 @@ void *care_main(void *engine)
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
 	while (!stopping(e)) {
 		if (!engine_parts(e, &parts, &cnt)) {
+			thaw(e, parts, cnt);
 			retain(e, parts, cnt);
 			compact(e, parts, cnt);
 			engine_parts_put(parts, cnt);

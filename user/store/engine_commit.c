@@ -132,6 +132,12 @@ static void log_change(struct engine *e, int err)
 	e->commit_err = err;
 }
 
+void engine_refuse(struct engine *e, int err)
+{
+	e->refusing = err;
+	log_change(e, err);
+}
+
 /* Whoever has spans in a head that failed must hear of it, now or at the next sync. */
 static void spread_error(struct engine *e, uint64_t from, uint64_t to, int err)
 {
@@ -204,7 +210,7 @@ static void probe(struct engine *e)
 void *commit_main(void *engine)
 {
 	struct engine *e = engine;
-	uint64_t probe_ns = UINT64_MAX;
+	uint64_t probe_ns = e->commit_err ? clock_mono_ns() : UINT64_MAX;
 	struct part *p;
 
 	while (take_due(e, probe_ns)) {

@@ -3,6 +3,7 @@
 #include "store/engine.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define BUSY_MS 5000
@@ -48,6 +49,23 @@ int sql_run(sqlite3_stmt *s)
 
 	sqlite3_reset(s);
 	sqlite3_clear_bindings(s);
+	return err;
+}
+
+int conn_open_frozen(const char *path, struct conn **ret_conn)
+{
+	char uri[3 * 4096 + 32] = "file:";
+	size_t len = strlen(uri);
+	int err;
+
+	for (; *path && len < sizeof(uri) - 32; path++)
+		len += (size_t)sprintf(uri + len, strchr("?#%", *path) ? "%%%02x" : "%c", *path);
+	if (*path)
+		return -ENAMETOOLONG;
+	strcpy(uri + len, "?immutable=1");
+	err = conn_open(uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, ret_conn);
+	if (!err)
+		(*ret_conn)->frozen = true;
 	return err;
 }
 

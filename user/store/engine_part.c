@@ -164,10 +164,35 @@ void part_remove_files(struct engine *e, uint64_t seq)
 	part_put(p);
 }
 
+/* Where there is no room to read it through a log, it is read without: when its own is empty. */
+static bool freeze(struct part *p, int err)
+{
+	bool read_only = p->engine->cfg.read_only;
+	char log[4096];
+	struct stat st;
+
+	if (err != -ENOSPC && !(read_only && (err == -EROFS || err == -EACCES)))
+		return false;
+	snprintf(log, sizeof(log), "%s%s", p->path, suffix[1]);
+	p->frozen = stat(log, &st) != 0 || st.st_size == 0;
+	return p->frozen;
+}
+
+static int try_file(struct part *p, struct view *ret_view)
+{
+	int flags = p->engine->cfg.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+	struct conn *c = NULL;
+	int err = p->frozen ? conn_open_frozen(p->path, &c) : conn_open(p->path, flags, &c);
+
+	if (!err)
+		err = check_file(p, c->db);
+	conn_close(c);
+	return err ? err : view_open(p, ret_view);
+}
+
 int part_open(struct engine *e, uint64_t seq, struct part **ret_part)
 {
 	struct part *p = part_new(e, seq);
-	struct conn *c = NULL;
 	struct stat st;
 	struct view v;
 	int err;
@@ -179,19 +204,14 @@ int part_open(struct engine *e, uint64_t seq, struct part **ret_part)
 		return -errno;
 	/* of a file that cannot be read it is the best there is: it must not seem ages old */
 	p->begin_ns = p->end_ns = (uint64_t)st.st_mtim.tv_sec * NS_PER_S;
-	err = conn_open(p->path, e->cfg.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE,
-			&c);
-	if (!err)
-		err = check_file(p, c->db);
-	conn_close(c);
+	err = try_file(p, &v);
+	if (err && freeze(p, err))
+		err = try_file(p, &v);
 	if (err == -ENOENT && !e->cfg.read_only)
 		remove_files(p->path);
 	if (err)
 		return err;
 	p->end_ns = p->begin_ns;
-	err = view_open(p, &v);
-	if (err)
-		return err;
 	for (uint32_t i = 0; i < v.list->cnt; i++)
 		p->end_ns = MAX(p->end_ns, v.list->row[i].received_ns);
 	p->used = v.list->cnt > 0;

@@ -170,29 +170,47 @@ static int note_gone(struct part *keep, uint64_t seq)
 	return sql_exec(keep->writer->db, sql);
 }
 
+static int save(struct view *v, struct part *keep)
+{
+	const struct engine *e = keep->engine;
+	uint64_t now = engine_now_for_age(e);
+	int err = part_begin(keep);
+
+	if (err)
+		return err;
+	err = save_archived(v, keep);
+	if (!err && e->cfg.rollup_ns)
+		err = rollup_part(v, keep);
+	if (!err && now > e->cfg.rollup_ns)
+		err = rollup_expire(keep, now - e->cfg.rollup_ns);
+	if (!err)
+		err = note_gone(keep, v->part->seq);
+	err = part_end(keep, err);
+	part_checkpoint(keep, false);
+	return err;
+}
+
+static void count_one(void *ctx, const struct trace_id *id)
+{
+	++*(size_t *)ctx;
+}
+
 int part_save(struct part *p)
 {
 	struct part *keep = keep_of(p->engine);
 	struct view v;
+	size_t archived = 0;
 	int err = part_is_aside(keep) ? -ENOENT : view_open(p, &v);
 
 	if (err) { /* nothing can be saved, or nowhere */
 		part_put(keep);
 		return err == -ENOMEM ? err : 0;
 	}
-	err = part_begin(keep);
-	if (err)
-		goto out;
-	err = save_archived(&v, keep);
-	if (!err && p->engine->cfg.rollup_ns)
-		err = rollup_part(&v, keep);
-	if (!err && engine_now(p->engine) > p->engine->cfg.rollup_ns)
-		err = rollup_expire(keep, engine_now(p->engine) - p->engine->cfg.rollup_ns);
-	if (!err)
-		err = note_gone(keep, p->seq);
-	err = part_end(keep, err);
-	part_checkpoint(keep, false);
-out:
+	err = save(&v, keep);
+	/* on a full disk it must be able to go, for that makes room: when nothing is kept of it */
+	if (err == -ENOSPC && !p->engine->cfg.rollup_ns &&
+	    !engine_archived(&p->engine->base, count_one, &archived) && !archived)
+		err = 0;
 	view_close(&v);
 	part_put(keep);
 	return err;

@@ -15,8 +15,13 @@
  * (a batch sent again) comes once.
  *
  * Full: past max_bytes or retention the oldest partition goes (after its summary was kept, and
- * without its archived traces). On a full disk pushes are refused with -ENOSPC, reads go on, and
- * writing resumes by itself when there is room.
+ * without its archived traces). On a full disk, also when a store is opened there, pushes are
+ * refused with -ENOSPC, reads go on, and writing resumes by itself when there is room.
+ *
+ * Clocks: a span is found by its own times, but its age is the time since it was received. A jump
+ * of the machine's clock while a store is open drops nothing; nor does one that was wrong when
+ * something was written, or that is set right within ten minutes (or a 24th of the retention) after
+ * the opening.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -41,7 +46,7 @@ struct store_cfg {
 
 struct store;
 
-/* 0; -EBUSY: another writer has it; -EACCES, -ENOSPC, -EKEYREJECTED (wrong or missing key),
+/* 0; -EBUSY: another writer has it; -EACCES, -ENOSPC (a new one cannot be made), -EKEYREJECTED (wrong or missing key),
  * -EBADMSG (not a store), -ECONNREFUSED, ...; why: one line that says what to do. */
 int store_open(const struct store_cfg *cfg, struct store **ret_store, char why[STORE_WHY_MAX]);
 /* Makes everything pushed durable, then closes. Writers are freed before. NULL is fine. */

@@ -145,10 +145,11 @@ static void fill_up(const char *ballast)
 	assert_true(has_batch(0) && has_batch(kept - 1) && has_batch(batch - 1));
 }
 
-static void a_full_disk_refuses_serves_and_recovers(void **state)
-{
-	char ballast[128], where[128];
+static char ballast[128], where[128];
 
+/* A disk of 6 MiB for the store, with so much of it taken. */
+static void make_disk(size_t taken)
+{
 	snprintf(disk, sizeof(disk), "%s/disk", f.dir);
 	snprintf(ballast, sizeof(ballast), "%s/ballast", disk);
 	snprintf(where, sizeof(where), "%s/store", disk);
@@ -158,10 +159,84 @@ static void a_full_disk_refuses_serves_and_recovers(void **state)
 		disk[0] = 0;
 		skip();
 	}
-	write_ballast(ballast, 3 << 20);
+	write_ballast(ballast, taken);
 	f.cfg.where = where;
+}
+
+static void a_full_disk_refuses_serves_and_recovers(void **state)
+{
+	make_disk(3 << 20);
 	assert_int_equal(open_store(&f), 0);
 	fill_up(ballast);
+}
+
+/* To the last page. */
+static void fill_disk(void)
+{
+	static const char page[4096];
+	int fd = open(ballast, O_WRONLY | O_APPEND);
+
+	assert_true(fd >= 0);
+	while (write(fd, page, sizeof(page)) > 0)
+		;
+	assert_int_equal(errno, ENOSPC);
+	close(fd);
+}
+
+static void a_store_opens_on_a_full_disk(void **state)
+{
+	struct trace_id kept = trace_of(0);
+	struct store *reader;
+
+	make_disk(4096);
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t b = 0; b < 4; b++)
+		assert_int_equal(push_batch(b), 0);
+	close_store(&f);
+	fill_disk();
+	f.cfg.read_only = true;
+	assert_int_equal(store_open(&f.cfg, &reader, f.why), 0);
+	assert_true(has_trace(reader, 0, BATCH_SPANS));
+	store_close(reader);
+	f.cfg.read_only = false;
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(store_admits(f.store), -ENOSPC);
+	assert_int_equal(push_batch(4), -ENOSPC);
+	assert_int_equal(store_archive(f.store, &kept, true), -ENOSPC);
+	for (uint64_t b = 0; b < 4; b++)
+		assert_true(has_batch(b));
+	assert_int_equal(stats_of(f.store).bad_blocks, 0);
+	assert_int_equal(unlink(ballast), 0);
+	assert_true(comes_true(is_admitted, NULL));
+	assert_int_equal(push_batch(5), 0);
+	while (store_archive(f.store, &kept, true)) /* when its file is thawed */
+		usleep(10000);
+	close_store(&f);
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t b = 0; b < 6; b++)
+		assert_true(has_batch(b) == (b != 4));
+}
+
+static bool first_is_gone(void *ctx)
+{
+	return !has_batch(0);
+}
+
+/* Retention makes room, so it must not need any. */
+static void what_is_too_old_goes_from_a_full_disk(void **state)
+{
+	make_disk(4096);
+	f.cfg.retention_ns = 1000 * NS_PER_MS;
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t b = 0; b < 2; b++) { /* the one that is written stays */
+		assert_int_equal(push_batch(b), 0);
+		usleep(60000);
+	}
+	fill_disk();
+	assert_true(comes_true(first_is_gone, NULL));
+	assert_int_equal(unlink(ballast), 0);
+	while (push_batch(2))
+		usleep(10000);
 }
 
 /* ---- corruption ---------------------------------------------------------------------------- */
@@ -332,6 +407,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CASE(nothing_acknowledged_is_lost_by_kill_9),
 		CASE(a_full_disk_refuses_serves_and_recovers),
+		CASE(a_store_opens_on_a_full_disk),
+		CASE(what_is_too_old_goes_from_a_full_disk),
 		CASE(a_corrupted_body_is_named_and_skipped),
 		CASE(a_corrupted_filter_is_named_and_skipped),
 		CASE(a_body_that_is_not_there_is_named_and_skipped),
