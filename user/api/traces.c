@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Our own REST: a trace, names of services and operations, the archive. Searching: find.c. */
+/* Our own REST: a trace, names of services and operations, the archive, summaries. Searching:
+ * find.c. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -178,6 +179,72 @@ static void get_archive(struct call *c)
 		call_failed(c, err, "archive");
 }
 
+/* ---- summaries of what retention dropped ---- */
+
+struct rollup_page {
+	struct json j;
+	struct part part;
+	struct str service; /* empty: all */
+};
+
+static void add_figure(struct json *j, const char *key, uint64_t v)
+{
+	json_key(j, key);
+	json_u64(j, v);
+}
+
+static void add_rollup(void *ctx, const struct store_rollup *row)
+{
+	struct rollup_page *p = ctx;
+	struct json *j = &p->j;
+	size_t buckets = ARRAY_LEN(row->bucket);
+
+	if (p->service.len && !str_eq(p->service, row->service))
+		return;
+	if (!part_takes(&p->part))
+		return;
+	json_open(j, '{');
+	json_key(j, "hour_unix_nano");
+	json_u64_str(j, row->hour_ns);
+	json_key(j, "service");
+	json_str(j, row->service);
+	json_key(j, "name");
+	json_str(j, row->name);
+	json_key(j, "kind");
+	json_str(j, str_of(row->kind ? kind_name(row->kind) : "unspecified"));
+	add_figure(j, "spans", row->spans);
+	add_figure(j, "errors", row->errors);
+	add_figure(j, "duration_sum_ns", row->duration_sum_ns);
+	add_figure(j, "duration_max_ns", row->duration_max_ns);
+	while (buckets && !row->bucket[buckets - 1])
+		buckets--;
+	json_key(j, "duration_buckets");
+	json_open(j, '[');
+	for (size_t i = 0; i < buckets; i++)
+		json_u64(j, row->bucket[i]);
+	json_close(j, ']');
+	json_close(j, '}');
+}
+
+static void get_rollups(struct call *c)
+{
+	struct rollup_page p = { call_json(c), part_of(c), arg_text(c, "service") };
+	struct time_range r;
+	int err;
+
+	if (!ask_range(c, "start", "end", 0, &r))
+		return;
+	json_open(&p.j, '{');
+	json_key(&p.j, "rollups");
+	json_open(&p.j, '[');
+	err = store_rollups(c->cfg->store, r, add_rollup, &p);
+	json_close(&p.j, ']');
+	part_end(&p.part, &p.j);
+	json_close(&p.j, '}');
+	if (err)
+		call_failed(c, err, "summaries");
+}
+
 /* ---- rows ---- */
 
 static const struct param id[] = {
@@ -209,6 +276,7 @@ static const struct endpoint rows[] = {
 	{ "GET", "/traces/services", get_services, STORED, PARAMS(services) },
 	{ "GET", "/traces/operations", get_operations, STORED, PARAMS(operations) },
 	{ "GET", "/traces/archive", get_archive, STORED, PARAMS(part) },
+	{ "GET", "/traces/rollups", get_rollups, STORED, PARAMS(operations) },
 	{ "GET", "/traces/{id}", get_trace, STORED, PARAMS(id) },
 	{ "PUT", "/traces/{id}/archive", put_archive, STORED, PARAMS(id) },
 	{ "DELETE", "/traces/{id}/archive", delete_archive, STORED, PARAMS(id) },
