@@ -211,7 +211,7 @@ static void add_rollup(void *ctx, const struct store_rollup *row)
 	json_key(j, "name");
 	json_str(j, row->name);
 	json_key(j, "kind");
-	json_str(j, str_of(row->kind ? kind_name(row->kind) : "unspecified"));
+	json_str(j, str_of(span_kind_name(row->kind)));
 	add_figure(j, "spans", row->spans);
 	add_figure(j, "errors", row->errors);
 	add_figure(j, "duration_sum_ns", row->duration_sum_ns);
