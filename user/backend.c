@@ -31,6 +31,7 @@ struct backend {
 	struct sampler *sampler;
 	struct producer *tail; /* what the sampler decides late */
 	struct receive *receive;
+	char receives[160]; /* what and where; set before anybody asks */
 	pthread_mutex_t further_lock;
 	struct further further[RECEIVERS_MAX];
 	bool quiet; /* no further ones any more */
@@ -185,12 +186,16 @@ int backend_receive(struct backend *b)
 	uint16_t http, grpc;
 	int err = open_receivers(b, c->otlp_http, c->otlp_grpc);
 
+	snprintf(b->receives, sizeof(b->receives), "off");
 	if (err || !b->receive)
 		return err;
 	http = receive_http_port(b->receive);
 	grpc = receive_grpc_port(b->receive);
 	err = exporters_check_loop(c, http ? c->otlp_http : NULL, http, grpc ? c->otlp_grpc : NULL,
 				   grpc);
+	snprintf(b->receives, sizeof(b->receives), "OTLP/HTTP and Zipkin %s%s, OTLP/gRPC %s%s",
+		 http ? "on " : "off", http ? c->otlp_http : "", grpc ? "on " : "off",
+		 grpc ? c->otlp_grpc : "");
 	if (!err && http)
 		log_info("receiving OTLP/HTTP and Zipkin on %s", c->otlp_http);
 	if (!err && grpc)
@@ -316,6 +321,18 @@ struct store *backend_store(const struct backend *b)
 	return b->store;
 }
 
+struct parts {
+	void (*part)(void *ctx, const struct api_part *p);
+	void *ctx;
+};
+
+static void exporter_part(void *ctx, const char *name, const char *text)
+{
+	struct parts *p = ctx;
+
+	p->part(p->ctx, &(struct api_part){ name, true, text });
+}
+
 void backend_health(struct backend *b, void (*part)(void *ctx, const struct api_part *p), void *ctx)
 {
 	int err = b->store ? store_admits(b->store) : 0;
@@ -323,8 +340,9 @@ void backend_health(struct backend *b, void (*part)(void *ctx, const struct api_
 	part(ctx, &(struct api_part){ "store", !err,
 				      !b->store ? "none is kept: --store none"
 				      : err	? strerror(-err)
-						: NULL });
-	part(ctx, &(struct api_part){ "receive", true, b->receive ? NULL : "off" });
+						: "ready" });
+	part(ctx, &(struct api_part){ "receive", true, b->receives });
+	exporters_states(b->exporters, exporter_part, &(struct parts){ part, ctx });
 }
 
 void backend_metrics(struct backend *b, bool openmetrics, struct buf *out)

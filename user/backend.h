@@ -29,7 +29,11 @@ void backend_receiver_remove(struct backend *b, const char *id);
 /* Rules for the gate of who captures; the backend's. */
 struct redact_rules *backend_rules(const struct backend *b);
 struct store *backend_store(const struct backend *b); /* NULL: none is kept */
-/* Parts for /health/ready. */
+/*
+ * Parts for /health/ready, each with its reason. Only a store that takes nothing makes it unready.
+ * An exporter that cannot send has a part that is ok and says what is wrong: receiving goes on
+ * without it, and to be taken out of service would lose what senders hold.
+ */
 void backend_health(struct backend *b, void (*part)(void *ctx, const struct api_part *p),
 		    void *ctx);
 /* As api_cfg.metrics. */

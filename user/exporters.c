@@ -274,6 +274,22 @@ void exporters_tick(struct exporters *e, uint64_t now_ns)
 	pthread_mutex_unlock(&e->trees->lock);
 }
 
+void exporters_states(struct exporters *e,
+		      void (*each)(void *ctx, const char *name, const char *text), void *ctx)
+{
+	struct buf text = { 0 };
+
+	for (size_t i = 0; i < e->cnt; i++) {
+		const char *name;
+
+		buf_clear(&text);
+		name = exporter_state(e->v[i], &text);
+		if (!buf_add_char(&text, '\0'))
+			each(ctx, name, text.p);
+	}
+	buf_fini(&text);
+}
+
 void exporters_free(struct exporters *e)
 {
 	uint64_t end_ns = clock_mono_ns() + END_MS * NS_PER_MS;

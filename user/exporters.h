@@ -19,6 +19,9 @@ int exporters_check_loop(const struct config *c, const char *http, uint16_t http
 			 const char *grpc, uint16_t grpc_port);
 void exporters_push(struct exporters *e, const struct span *s);
 void exporters_tick(struct exporters *e, uint64_t now_ns);
+/* Calls each with the name of every exporter and how it does, as exporter_state(). */
+void exporters_states(struct exporters *e,
+		      void (*each)(void *ctx, const char *name, const char *text), void *ctx);
 /* Sends what is queued, for a few seconds in all. NULL is fine. */
 void exporters_free(struct exporters *e);
 

@@ -58,7 +58,7 @@ static void health(void *ctx, enum api_health kind,
 	bool turns = !last_ns || clock_mono_ns() < last_ns + STUCK_NS;
 
 	part(part_ctx,
-	     &(struct api_part){ "loop", turns, turns ? NULL : "has not turned in 10 s" });
+	     &(struct api_part){ "loop", turns, turns ? "turns" : "has not turned in 10 s" });
 	if (kind != API_READY)
 		return;
 	if (s->captures)

@@ -253,3 +253,44 @@ def case_kafka_settings_reach_librdkafka(env):
         line = start_fails(env, "--kafka-brokers", "127.0.0.1:1", "--kafka-settings", settings, "--otlp-http", "off",
                            "--otlp-grpc", "off", "--quiet")
         check(word in line, line)
+
+
+def part(g, name):
+    """(status, reason) of /health/ready."""
+    status, reply = g.get("/health/ready")
+    found = json.loads(reply)
+    check(found["ok"] == (status == 200) and all(p["reason"] for p in found["parts"]), f"{status} {found}")
+    return status, {p["name"]: p["reason"] for p in found["parts"] if p["ok"]}.get(name)
+
+
+def case_health_says_how_exporters_do(env):
+    """One that cannot send has a reason, and does not make the gateway unready."""
+    b = Receiver(env)
+    a = Source(env, "--otlp-endpoint", f"http://me:s3cret@127.0.0.1:{b.http}/?k=s3cret", "--export-file", env.path("beside.jsonl"),
+               environment={"OTEL_BSP_MAX_QUEUE_SIZE": "20"})
+    send_many(a, 2)
+    a.settled("otlp_http", 4)
+    equal([part(a, f"export_{kind}") for kind in ("otlp_http", "otlp_file")], [(200, "ready")] * 2, "exporters that send")
+    equal([part(a, name)[1] for name in ("loop", "store")], ["turns", "ready"], "the other parts")
+    check(f":{a.http}, OTLP/gRPC on 127.0.0.1:{a.grpc}" in part(a, "receive")[1], f"receivers: {part(a, 'receive')}")
+    b.stop()
+    send_many(a, 1)
+    wait_for(lambda: f"127.0.0.1:{b.http}/" in part(a, "export_otlp_http")[1], "the exporter to see it")
+    status, reason = part(a, "export_otlp_http")
+    check(status == 200 and " fails since " in reason and "s3cret" not in reason, f"{status} {reason}")
+    send_many(a, 30)
+    check("queue is full" in part(a, "export_otlp_http")[1], f"says {part(a, 'export_otlp_http')}")
+    equal(part(a, "export_otlp_file"), (200, "ready"), "the other exporter")
+    again = Receiver(env, "--store", b.store, "--otlp-http", f"127.0.0.1:{b.http}")
+    wait_for(lambda: part(a, "export_otlp_http") == (200, "ready"), "it to be ready again", 40, step=0.2)
+    a.end()
+    again.finish()
+
+
+def case_health_of_a_full_spool(env):
+    a = Source(env, "--otlp-endpoint", f"http://127.0.0.1:{free_port()}", "--export-spool", env.path("full"),
+               "--export-spool-bytes", "1M")
+    _, body = everything(200)
+    wait_for(lambda: send(a, body) or "spool is full" in part(a, "export_otlp_http")[1], "the spool to be full", 20, step=0.1)
+    equal(part(a, "export_otlp_http")[0], 200, "status")
+    a.end()

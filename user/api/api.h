@@ -51,7 +51,8 @@ struct api_cfg {
 	const char *(*backend)(void *ctx);
 	void (*probes)(void *ctx, void (*row)(void *row_ctx, const struct api_probe *p),
 		       void *row_ctx);
-	/* All parts ok: 200. Live: does the loop turn. Ready: degraded parts are still ok. */
+	/* All parts ok: 200. Live: does the loop turn. Ready: degraded parts are still ok, and
+	 * their reasons say what is wrong. */
 	void (*health)(void *ctx, enum api_health kind,
 		       void (*part)(void *part_ctx, const struct api_part *p), void *part_ctx);
 	/* Appends further families to /metrics. */

@@ -321,18 +321,13 @@ static enum rank rank_of(const struct config *c, const char *name)
 	return (enum rank)c->private->rank[option_find(str_of(name)) - config_table];
 }
 
-static bool ends_with(const char *s, const char *end)
-{
-	size_t len = s ? strlen(s) : 0, end_len = strlen(end);
-	return len >= end_len && strcmp(s + len - end_len, end) == 0;
-}
-
 /* OTLP/HTTP, "Endpoint URLs for OTLP/HTTP": the base gets the signal's path, with one slash. */
 static const char *whole_url(const struct config *c, const char *endpoint)
 {
 	bool standard = rank_of(c, "otlp-endpoint") == RANK_OTEL;
 	struct arena *mem = c->private->mem;
-	struct str base = str_of(endpoint);
+	struct str base = str_of(endpoint), query;
+	ptrdiff_t at = str_find(base, '?');
 
 	if (c->otlp_protocol == CONFIG_GRPC)
 		return endpoint;
@@ -340,11 +335,13 @@ static const char *whole_url(const struct config *c, const char *endpoint)
 		return str_find(str_from(base, 8), '/') >= 0 || str_find(base, '?') >= 0
 			       ? endpoint
 			       : arena_printf(mem, STR_FMT "/", STR_ARG(base)).p;
-	if (!standard && ends_with(endpoint, "/v1/traces"))
+	query = str_from(base, at < 0 ? base.len : (size_t)at);
+	base.len -= query.len;
+	if (!standard && text_ends(base, "/v1/traces"))
 		return endpoint;
 	while (base.len && base.p[base.len - 1] == '/')
 		base.len--;
-	return arena_printf(mem, STR_FMT "/v1/traces", STR_ARG(base)).p;
+	return arena_printf(mem, STR_FMT "/v1/traces" STR_FMT, STR_ARG(base), STR_ARG(query)).p;
 }
 
 /* HOST:PORT says enough for gRPC alone. */
@@ -405,7 +402,7 @@ static int finish(struct config *c, char why[CONFIG_WHY_MAX])
 	if (rank_of(c, "address") == RANK_DEFAULT)
 		c->address = c->listen;
 	if (rank_of(c, "format") == RANK_DEFAULT &&
-	    (ends_with(c->output, ".json") || ends_with(c->output, ".jsonl")))
+	    (text_ends(str_of(c->output), ".json") || text_ends(str_of(c->output), ".jsonl")))
 		c->format = CONFIG_FORMAT_OTLP_JSON;
 	if (c->command == COMMAND_RECORD && !c->output)
 		return fail(why, "telltale record: expected -o FILE; see telltale record --help");

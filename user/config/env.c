@@ -32,12 +32,6 @@ int config_warn(struct config *c, const char *fmt, ...)
 	return 0;
 }
 
-static bool ends_with(struct str s, const char *end)
-{
-	size_t len = strlen(end);
-	return s.len >= len && memcmp(s.p + s.len - len, end, len) == 0;
-}
-
 /*
  * Kubernetes describes each Service of the namespace to every pod, in variables such as
  * TELLTALE_SERVICE_HOST and TELLTALE_PORT=tcp://10.0.0.1:8009 where a Service is called telltale.
@@ -52,12 +46,12 @@ static bool is_service_link(struct str name, struct str value)
 		return false;
 	memcpy(text, name.p, name.len);
 	text[name.len] = '\0';
-	if (ends_with(name, "_SERVICE_HOST") || strstr(text, "_SERVICE_PORT"))
+	if (text_ends(name, "_SERVICE_HOST") || strstr(text, "_SERVICE_PORT"))
 		return true;
 	at = strstr(text, "_PORT_");
 	if (at && isdigit((unsigned char)at[6]))
 		return true;
-	return ends_with(name, "_PORT") &&
+	return text_ends(name, "_PORT") &&
 	       (str_starts(value, STR("tcp://")) || str_starts(value, STR("udp://")) ||
 		str_starts(value, STR("sctp://")));
 }

@@ -90,6 +90,12 @@ static inline bool option_belongs(const struct option *o, enum command command)
 	return o->commands & 1u << command || command == COMMAND_OPTIONS;
 }
 
+static inline bool text_ends(struct str s, const char *end)
+{
+	size_t len = strlen(end);
+	return s.len >= len && memcmp(s.p + s.len - len, end, len) == 0;
+}
+
 /* value.c: reads text into the option's field. 0, -EINVAL (why says what was expected), -ENOMEM;
  * the field is untouched on failure. Sources must come weakest first; a stronger one replaces,
  * the same one adds to lists. */

@@ -3,6 +3,7 @@
 #include "export/delivery.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -21,11 +22,18 @@ static void set_state(struct delivery *d, struct endpoint *ep, enum endpoint_sta
 		[ENDPOINT_PARTIAL] = "it took a part only, or warns",
 	};
 
-	if (ep->state == state)
-		return;
-	if ((state == ENDPOINT_DOWN) != (ep->state == ENDPOINT_DOWN))
-		__atomic_add_fetch(&d->down, state == ENDPOINT_DOWN ? 1 : -1, __ATOMIC_RELAXED);
+	enum endpoint_state was = ep->state;
+
+	pthread_mutex_lock(&d->queue->lock);
 	ep->state = state;
+	if (state != was)
+		ep->since_ns = clock_mono_ns();
+	snprintf(ep->text, sizeof(ep->text), "%s", text);
+	pthread_mutex_unlock(&d->queue->lock);
+	if (state == was)
+		return;
+	if ((state == ENDPOINT_DOWN) != (was == ENDPOINT_DOWN))
+		__atomic_add_fetch(&d->down, state == ENDPOINT_DOWN ? 1 : -1, __ATOMIC_RELAXED);
 	if (state == ENDPOINT_FINE)
 		log_info("export %s to %s: %s", d->name, ep->shown, what[state]);
 	else
@@ -146,6 +154,32 @@ void delivery_wake(struct delivery *d)
 	for (size_t i = 0; i < d->cnt; i++)
 		if (d->kind->wake)
 			d->kind->wake(d->endpoint[i].conn);
+}
+
+void delivery_tell(struct delivery *d, struct buf *out)
+{
+	static const char *const what[] = { [ENDPOINT_DOWN] = "fails",
+					    [ENDPOINT_REFUSES] = "refuses spans for good",
+					    [ENDPOINT_PARTIAL] = "takes a part only, or warns" };
+	uint64_t now = clock_mono_ns();
+	const struct endpoint *first = NULL;
+	size_t bad = 0;
+
+	pthread_mutex_lock(&d->queue->lock);
+	for (size_t i = 0; i < d->cnt; i++) {
+		const struct endpoint *ep = &d->endpoint[i];
+
+		bad += ep->state != ENDPOINT_FINE;
+		if (ep->state != ENDPOINT_FINE && !first)
+			first = ep;
+	}
+	if (first)
+		buf_printf(out, "%s %s since %llu s: %s", first->shown, what[first->state],
+			   (unsigned long long)((now - MIN(now, first->since_ns)) / NS_PER_S),
+			   first->text);
+	pthread_mutex_unlock(&d->queue->lock);
+	if (first && d->cnt > 1)
+		buf_printf(out, "; %zu of %zu endpoints are so", bad, d->cnt);
 }
 
 /* ---- life ---- */

@@ -15,11 +15,14 @@ enum endpoint_state { ENDPOINT_FINE, ENDPOINT_DOWN, ENDPOINT_REFUSES, ENDPOINT_P
 
 struct endpoint {
 	void *conn;
-	char *shown;		   /* for log lines: without user, password and query */
-	uint64_t aside_ns;	   /* monotonic: not to be tried before */
-	bool asked;		   /* by the endpoint itself */
-	uint32_t fails;		   /* in a row */
+	char *shown;	   /* for log lines: without user, password and query */
+	uint64_t aside_ns; /* monotonic: not to be tried before */
+	bool asked;	   /* by the endpoint itself */
+	uint32_t fails;	   /* in a row */
+	/* Written by the sender, under the queue's lock. */
 	enum endpoint_state state; /* as last logged */
+	uint64_t since_ns;	   /* monotonic: of its state */
+	char text[ANSWER_TEXT];	   /* why, as last told */
 };
 
 struct delivery {
@@ -40,6 +43,8 @@ int delivery_init(struct delivery *d, const struct exporter_cfg *cfg, char why[E
 void delivery_fini(struct delivery *d);
 /* Sends a body of cnt spans until that is decided. DROP_END: the end came first. */
 struct outcome deliver(struct delivery *d, struct str body, uint64_t cnt);
+/* Appends what is wrong with the endpoints, on one line; nothing when all are fine. Any thread. */
+void delivery_tell(struct delivery *d, struct buf *out);
 /* Ends the waiting of a send; from another thread. */
 void delivery_wake(struct delivery *d);
 

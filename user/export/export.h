@@ -74,6 +74,9 @@ int exporter_new(const struct exporter_cfg *cfg, struct exporter **ret_exporter,
 		 char why[EXPORTER_WHY_MAX]);
 /* From any thread; never waits for an endpoint or a disk. */
 void exporter_push(struct exporter *e, const struct span *s);
+/* Appends how it does, on one line: "ready", or which endpoint fails since when and why, and what
+ * is full. Returns its stage's name. Any thread. */
+const char *exporter_state(struct exporter *e, struct buf *text);
 /* Announces the end, so that several exporters come to it at the same time; does not wait. */
 void exporter_stop(struct exporter *e, uint32_t timeout_ms);
 /* Delivers what is queued, for at most timeout_ms in all, then ends. The rest stays in the spool

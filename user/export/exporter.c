@@ -37,7 +37,8 @@ struct exporter {
 	bool sender_runs, spooler_runs;
 	uint64_t spooled; /* batches; the queue's lock */
 	bool spooled_all; /* there will be no more; the queue's lock */
-	bool spool_fails; /* the spooler's: logged */
+	bool spool_fails; /* atomic; written by the spooler: logged */
+	bool spool_full;  /* atomic: the last batch had no room, and none has been made since */
 
 	struct gauge gauge[GAUGES];
 	char gauge_name[GAUGES][NAME_BYTES + 32];
@@ -95,7 +96,8 @@ static void spool_batch(struct exporter *e, const struct batch *b, struct str bo
 			 strerror(-err));
 	if (!err && e->spool_fails)
 		log_info("export %s: its spool can be written to again", e->name);
-	e->spool_fails = failed || (err && e->spool_fails);
+	__atomic_store_n(&e->spool_fails, failed || (err && e->spool_fails), __ATOMIC_RELAXED);
+	__atomic_store_n(&e->spool_full, err == -ENOBUFS, __ATOMIC_RELAXED);
 }
 
 static void tell_sender(struct exporter *e, bool all)
@@ -162,6 +164,7 @@ static void *run_spool(void *arg)
 		if (o.lost && o.reason == DROP_END)
 			break; /* it stays for the next process */
 		spool_done(e->spool);
+		__atomic_store_n(&e->spool_full, false, __ATOMIC_RELAXED);
 		queue_settle(&e->queue, r.spans, o);
 	}
 	return NULL;
@@ -394,6 +397,39 @@ int exporter_new(const struct exporter_cfg *cfg, struct exporter **ret_exporter,
 void exporter_push(struct exporter *e, const struct span *s)
 {
 	queue_push(&e->queue, s);
+}
+
+static bool queue_is_full(struct exporter *e)
+{
+	bool full;
+
+	pthread_mutex_lock(&e->queue.lock);
+	full = e->queue.full;
+	pthread_mutex_unlock(&e->queue.lock);
+	return full;
+}
+
+const char *exporter_state(struct exporter *e, struct buf *text)
+{
+	const struct {
+		bool is_so;
+		const char *text;
+	} row[] = {
+		{ queue_is_full(e), "its queue is full and spans are dropped" },
+		{ __atomic_load_n(&e->spool_full, __ATOMIC_RELAXED),
+		  "its spool is full and spans are dropped" },
+		{ __atomic_load_n(&e->spool_fails, __ATOMIC_RELAXED),
+		  "its spool cannot be written to and spans are dropped" },
+	};
+	size_t begin = text->len;
+
+	delivery_tell(&e->delivery, text);
+	for (size_t i = 0; i < ARRAY_LEN(row); i++)
+		if (row[i].is_so)
+			buf_printf(text, "%s%s", text->len > begin ? "; " : "", row[i].text);
+	if (text->len == begin)
+		buf_add_str(text, STR("ready"));
+	return e->stage;
 }
 
 void exporter_stop(struct exporter *e, uint32_t timeout_ms)

@@ -130,6 +130,7 @@ void queue_push(struct queue *q, const struct span *s)
 		if (first || full)
 			pthread_cond_broadcast(&q->wake);
 	}
+	q->full = err == -ENOBUFS;
 	book_add(&q->books.in, 1);
 	book_add(!err		   ? &q->books.held
 		 : err == -ENOBUFS ? &q->books.dropped[DROP_QUEUE_FULL]
@@ -174,6 +175,7 @@ void queue_give_back(struct queue *q, struct batch *b)
 	pthread_mutex_lock(&q->lock);
 	q->bytes -= batch_cost(b);
 	q->spans -= b->cnt;
+	q->full = false;
 	batch_recycle(q, b);
 	pthread_mutex_unlock(&q->lock);
 }

@@ -326,6 +326,11 @@ static void an_endpoint_is_completed_once(void **state)
 
 	assert_string_equal(c->otlp_urls.v[0], "https://[::1]:4318/v1/traces");
 	config_free(c);
+	c = good("run --otlp-endpoint http://a/?k=v,http://b/v1/traces?k=/,http://c/x?k=v", NULL);
+	assert_string_equal(c->otlp_urls.v[0], "http://a/v1/traces?k=v");
+	assert_string_equal(c->otlp_urls.v[1], "http://b/v1/traces?k=/");
+	assert_string_equal(c->otlp_urls.v[2], "http://c/x/v1/traces?k=v");
+	config_free(c);
 	refused("run --otlp-endpoint ftp://x", NULL, "expected a URL");
 	refused("run --otlp-endpoint http://", NULL, "expected a URL");
 	refused("run --otlp-endpoint http://h:99999", NULL, "expected a URL");

@@ -68,6 +68,50 @@ static double read_gauge(const char *name)
 	return gauge;
 }
 
+static struct buf state_text;
+
+/* How it does; 20 s to come to say that. */
+static void says(struct exporter *e, const char *want)
+{
+	for (int i = 0; i < 4000; i++) {
+		buf_clear(&state_text);
+		assert_string_equal(exporter_state(e, &state_text), STAGE);
+		assert_int_equal(buf_add_char(&state_text, '\0'), 0);
+		if (strstr(state_text.p, want))
+			return;
+		usleep(5000);
+	}
+	fail_msg("\"%s\" does not say \"%s\"", state_text.p, want);
+}
+
+static void it_says_what_keeps_it_from_sending(void **state)
+{
+	static const struct str refuses[] = {
+		STR("HTTP/1.1 400 x\r\nContent-Type: text/plain\r\nContent-Length: 7\r\n\r\n"
+		    "a\x1b\nbad "),
+		{}
+	};
+	struct exporter *e;
+
+	assert_int_equal(endpoint_bind(&end[0]), 0);
+	e = start((struct exporter_cfg){ .batch_spans = 5, .queue_spans = 10, .delay_ms = 1 }, 1);
+	says(e, "ready");
+	rig_push(e, 5);
+	says(e, "/v1/traces fails since ");
+	assert_non_null(strstr(state_text.p, " s: Couldn't connect"));
+	assert_null(strstr(state_text.p, "queue"));
+	rig_push(e, 30);
+	says(e, "; its queue is full and spans are dropped");
+	assert_int_equal(endpoint_start(&end[0], refuses), 0);
+	rig_settle(STAGE);
+	says(e, "refuses spans for good since ");
+	assert_non_null(strstr(state_text.p, " s: HTTP status 400, a??bad"));
+	assert_null(strstr(state_text.p, "queue"));
+	exporter_free(e, 0);
+	endpoint_stop(&end[0]);
+	buf_fini(&state_text);
+}
+
 static void one_that_fails_is_put_aside_and_comes_back(void **state)
 {
 	struct exporter *e;
@@ -80,6 +124,7 @@ static void one_that_fails_is_put_aside_and_comes_back(void **state)
 	assert_int_equal(rig_settle(STAGE).out, 20);
 	assert_int_equal(end[1].cnt, 4);
 	assert_true(read_gauge(STAGE "_endpoints_down") == 1);
+	says(e, "; 1 of 2 endpoints are so");
 	assert_int_equal(endpoint_start(&end[0], ok), 0);
 	for (int i = 0; i < 200 && !__atomic_load_n(&end[0].cnt, __ATOMIC_ACQUIRE); i++) {
 		rig_push(e, 5);
@@ -89,6 +134,8 @@ static void one_that_fails_is_put_aside_and_comes_back(void **state)
 	assert_true(end[0].cnt > 0);
 	assert_true(read_gauge(STAGE "_endpoints_down") == 0);
 	assert_true(read_gauge(STAGE "_retries_total") >= 1);
+	says(e, "ready");
+	buf_fini(&state_text);
 	exporter_free(e, 0);
 	for (int i = 0; i < 2; i++)
 		endpoint_stop(&end[i]);
@@ -243,6 +290,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(endpoints_take_turns),
+		cmocka_unit_test(it_says_what_keeps_it_from_sending),
 		cmocka_unit_test(one_that_fails_is_put_aside_and_comes_back),
 		cmocka_unit_test(one_that_asks_for_time_gets_it),
 		cmocka_unit_test(several_threads_push),
