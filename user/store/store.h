@@ -46,8 +46,9 @@ struct store_cfg {
 
 struct store;
 
-/* 0; -EBUSY: another writer has it; -EACCES, -ENOSPC (a new one cannot be made), -EKEYREJECTED (wrong or missing key),
- * -EBADMSG (not a store), -ECONNREFUSED, ...; why: one line that says what to do. */
+/* 0; -EBUSY: another writer has it; -EACCES, -ENOSPC (a new one cannot be made), -EKEYREJECTED
+ * (wrong or missing key), -EBADMSG (not a store), -ECONNREFUSED, ...; why: one line that says what
+ * to do. */
 int store_open(const struct store_cfg *cfg, struct store **ret_store, char why[STORE_WHY_MAX]);
 /* Makes everything pushed durable, then closes. Writers are freed before. NULL is fine. */
 void store_close(struct store *s);
