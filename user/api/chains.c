@@ -121,12 +121,6 @@ static const struct cond *condition(struct call *c, struct str id)
 				(struct value){ .type = VALUE_BYTES, .str = text }));
 }
 
-static void add_str(struct json *j, const char *key, struct str s)
-{
-	json_key(j, key);
-	json_str(j, s);
-}
-
 static void add_request(struct json *j, const struct request_row *r)
 {
 	json_open(j, '{');
@@ -134,16 +128,14 @@ static void add_request(struct json *j, const struct request_row *r)
 	json_hex(j, r->trace_id.b, sizeof(r->trace_id.b));
 	json_key(j, "span_id");
 	json_hex(j, r->span_id.b, sizeof(r->span_id.b));
-	add_str(j, "service", r->service);
-	add_str(j, "name", r->name);
-	add_str(j, "kind", str_of(span_kind_name(r->kind)));
-	add_str(j, "status", str_of(span_status_name(r->status)));
-	json_key(j, "start_unix_nano");
-	json_u64_str(j, r->start_ns);
-	json_key(j, "duration_ns");
-	json_u64(j, r->duration_ns);
+	json_member_str(j, "service", r->service);
+	json_member_str(j, "name", r->name);
+	json_member_str(j, "kind", str_of(span_kind_name(r->kind)));
+	json_member_str(j, "status", str_of(span_status_name(r->status)));
+	json_member_u64_str(j, "start_unix_nano", r->start_ns);
+	json_member_u64(j, "duration_ns", r->duration_ns);
 	if (r->header.len)
-		add_str(j, "header", r->header);
+		json_member_str(j, "header", r->header);
 	json_close(j, '}');
 }
 
@@ -152,7 +144,7 @@ static void write_chain(struct call *c, const struct chain *chain)
 	struct json j = call_json(c);
 
 	json_open(&j, '{');
-	add_str(&j, "correlation_id", chain->id);
+	json_member_str(&j, "correlation_id", chain->id);
 	json_key(&j, "requests");
 	json_open(&j, '[');
 	for (size_t i = 0; i < chain->cnt; i++)

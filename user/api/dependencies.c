@@ -123,17 +123,13 @@ static void write_edges(struct call *c, const struct graph *g, const struct edge
 	json_open(&j, '[');
 	for (uint32_t i = 0; i < cnt; i++) {
 		json_open(&j, '{');
-		json_key(&j, "parent");
-		json_str(&j, g->service[edge[i].parent]);
-		json_key(&j, "child");
-		json_str(&j, g->service[edge[i].child]);
-		json_key(&j, "callCount");
-		json_u64(&j, edge[i].calls);
+		json_member_str(&j, "parent", g->service[edge[i].parent]);
+		json_member_str(&j, "child", g->service[edge[i].child]);
+		json_member_u64(&j, "callCount", edge[i].calls);
 		json_close(&j, '}');
 	}
 	json_close(&j, ']');
-	json_key(&j, "total");
-	json_u64(&j, cnt);
+	json_member_u64(&j, "total", cnt);
 	buf_add_str(&c->page, STR(",\"limit\":0,\"offset\":0,\"errors\":null}"));
 }
 

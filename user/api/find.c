@@ -5,24 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 
-static void add_str(struct json *j, const char *key, struct str s)
-{
-	json_key(j, key);
-	json_str(j, s);
-}
-
-static void add_u64(struct json *j, const char *key, uint64_t v)
-{
-	json_key(j, key);
-	json_u64(j, v);
-}
-
-static void add_time(struct json *j, const char *key, uint64_t ns)
-{
-	json_key(j, key);
-	json_u64_str(j, ns);
-}
-
 static void add_id(struct json *j, const char *key, const uint8_t *id, size_t len)
 {
 	json_key(j, key);
@@ -33,12 +15,12 @@ static void add_span(struct json *j, const struct span *s)
 {
 	json_open(j, '{');
 	add_id(j, "span_id", s->span_id.b, sizeof(s->span_id.b));
-	add_str(j, "service", s->resource->service);
-	add_str(j, "name", s->name);
-	add_str(j, "kind", str_of(span_kind_name(s->kind)));
-	add_str(j, "status", str_of(span_status_name(s->status)));
-	add_time(j, "start_unix_nano", s->start_ns);
-	add_u64(j, "duration_ns", s->end_ns - s->start_ns);
+	json_member_str(j, "service", s->resource->service);
+	json_member_str(j, "name", s->name);
+	json_member_str(j, "kind", str_of(span_kind_name(s->kind)));
+	json_member_str(j, "status", str_of(span_status_name(s->status)));
+	json_member_u64_str(j, "start_unix_nano", s->start_ns);
+	json_member_u64(j, "duration_ns", s->end_ns - s->start_ns);
 	json_close(j, '}');
 }
 
@@ -54,7 +36,7 @@ static void add_matched(struct json *j, const struct search_trace *t)
 			add_span(j, t->sets[i].spans[k]);
 	}
 	json_close(j, ']');
-	add_u64(j, "matched", matched);
+	json_member_u64(j, "matched", matched);
 }
 
 static bool add_trace(void *ctx, const struct search_trace *t)
@@ -63,20 +45,20 @@ static bool add_trace(void *ctx, const struct search_trace *t)
 
 	json_open(j, '{');
 	add_id(j, "trace_id", t->trace->id.b, sizeof(t->trace->id.b));
-	add_str(j, "root_service", t->root_service);
-	add_str(j, "root_name", t->root_name);
-	add_time(j, "start_unix_nano", t->start_ns);
-	add_u64(j, "duration_ns", t->end_ns - t->start_ns);
-	add_u64(j, "spans", t->trace->span_cnt);
-	add_u64(j, "errors", t->errors);
-	add_u64(j, "orphans", t->orphans);
+	json_member_str(j, "root_service", t->root_service);
+	json_member_str(j, "root_name", t->root_name);
+	json_member_u64_str(j, "start_unix_nano", t->start_ns);
+	json_member_u64(j, "duration_ns", t->end_ns - t->start_ns);
+	json_member_u64(j, "spans", t->trace->span_cnt);
+	json_member_u64(j, "errors", t->errors);
+	json_member_u64(j, "orphans", t->orphans);
 	json_key(j, "services");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < t->service_cnt; i++) {
 		json_open(j, '{');
-		add_str(j, "name", t->services[i].name);
-		add_u64(j, "spans", t->services[i].spans);
-		add_u64(j, "errors", t->services[i].errors);
+		json_member_str(j, "name", t->services[i].name);
+		json_member_u64(j, "spans", t->services[i].spans);
+		json_member_u64(j, "errors", t->services[i].errors);
 		json_close(j, '}');
 	}
 	json_close(j, ']');
@@ -98,7 +80,7 @@ static void write_found(struct call *c, struct find *f)
 		return;
 	json_close(&j, ']');
 	if (end.next[0])
-		add_str(&j, "next", str_of(end.next));
+		json_member_str(&j, "next", str_of(end.next));
 	json_key(&j, "timed_out");
 	json_bool(&j, late);
 	json_close(&j, '}');

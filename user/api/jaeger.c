@@ -45,7 +45,7 @@ static void tag_value(struct writer *w, const struct value *v, const char **ret_
 	case VALUE_ARRAY:
 	case VALUE_KVLIST:
 		*ret_type = "string";
-		json_str(w->j, value_as_json(v, w->mem));
+		json_str(w->j, value_json_text(v, w->mem));
 		return;
 	case VALUE_STR:
 	case VALUE_EMPTY: break;
@@ -59,12 +59,10 @@ static void add_tag(struct writer *w, struct str key, const struct value *v)
 	const char *type;
 
 	json_open(w->j, '{');
-	json_key(w->j, "key");
-	json_str(w->j, key);
+	json_member_str(w->j, "key", key);
 	json_key(w->j, "value");
 	tag_value(w, v, &type);
-	json_key(w->j, "type");
-	json_str(w->j, str_of(type));
+	json_member_str(w->j, "type", str_of(type));
 	json_close(w->j, '}');
 }
 
@@ -110,8 +108,7 @@ static void add_reference(struct json *j, const char *type, const struct trace_i
 			  const struct span_id *span)
 {
 	json_open(j, '{');
-	json_key(j, "refType");
-	json_str(j, str_of(type));
+	json_member_str(j, "refType", str_of(type));
 	json_key(j, "traceID");
 	json_hex(j, trace->b, sizeof(trace->b));
 	json_key(j, "spanID");
@@ -138,8 +135,7 @@ static void add_logs(struct writer *w, const struct span *s)
 		const struct span_event *e = &s->events[i];
 
 		json_open(w->j, '{');
-		json_key(w->j, "timestamp");
-		json_u64(w->j, e->time_ns / NS_PER_US);
+		json_member_u64(w->j, "timestamp", e->time_ns / NS_PER_US);
 		json_key(w->j, "fields");
 		json_open(w->j, '[');
 		if (!attrs_find(&e->attrs, STR("event")))
@@ -192,17 +188,11 @@ static void add_span(struct writer *w, const struct span *s, uint32_t process)
 	json_hex(j, s->trace_id.b, sizeof(s->trace_id.b));
 	json_key(j, "spanID");
 	json_hex(j, s->span_id.b, sizeof(s->span_id.b));
-	if (s->flags & 0xff) {
-		json_key(j, "flags");
-		json_u64(j, s->flags & 0xff);
-	}
-	json_key(j, "operationName");
-	json_str(j, s->name);
+	json_opt_u64(j, "flags", s->flags & 0xff);
+	json_member_str(j, "operationName", s->name);
 	add_references(j, s);
-	json_key(j, "startTime");
-	json_u64(j, s->start_ns / NS_PER_US);
-	json_key(j, "duration");
-	json_u64(j, (s->end_ns - s->start_ns) / NS_PER_US);
+	json_member_u64(j, "startTime", s->start_ns / NS_PER_US);
+	json_member_u64(j, "duration", (s->end_ns - s->start_ns) / NS_PER_US);
 	add_tags(w, s);
 	add_logs(w, s);
 	json_key(j, "processID");
@@ -222,8 +212,7 @@ static bool same_resource(const struct resource *a, const struct resource *b)
 static void add_process(struct writer *w, const struct resource *r)
 {
 	json_open(w->j, '{');
-	json_key(w->j, "serviceName");
-	json_str(w->j, r->service);
+	json_member_str(w->j, "serviceName", r->service);
 	json_key(w->j, "tags");
 	json_open(w->j, '[');
 	add_attrs(w, &r->attrs, "service.name");
@@ -271,12 +260,6 @@ void jaeger_trace(struct json *j, const struct trace *t, struct arena *mem)
 
 /* ---- summaries ---- */
 
-static void add_count(struct json *j, const char *key, uint32_t v)
-{
-	json_key(j, key);
-	json_u64(j, v);
-}
-
 void jaeger_summary(struct json *j, const struct search_trace *t)
 {
 	const struct trace_id *id = &t->trace->id;
@@ -287,25 +270,20 @@ void jaeger_summary(struct json *j, const struct search_trace *t)
 	/* the name that the first pages with summaries read */
 	json_key(j, "traceID");
 	json_hex(j, id->b, sizeof(id->b));
-	json_key(j, "rootServiceName");
-	json_str(j, t->root_service);
-	json_key(j, "rootOperationName");
-	json_str(j, t->root_name);
-	json_key(j, "minStartTimeUnixNano");
-	json_u64_str(j, t->start_ns);
-	json_key(j, "maxEndTimeUnixNano");
-	json_u64_str(j, t->end_ns);
-	add_count(j, "spanCount", t->trace->span_cnt);
-	add_count(j, "errorSpanCount", t->errors);
-	add_count(j, "orphanSpanCount", t->orphans);
+	json_member_str(j, "rootServiceName", t->root_service);
+	json_member_str(j, "rootOperationName", t->root_name);
+	json_member_u64_str(j, "minStartTimeUnixNano", t->start_ns);
+	json_member_u64_str(j, "maxEndTimeUnixNano", t->end_ns);
+	json_member_u64(j, "spanCount", t->trace->span_cnt);
+	json_member_u64(j, "errorSpanCount", t->errors);
+	json_member_u64(j, "orphanSpanCount", t->orphans);
 	json_key(j, "services");
 	json_open(j, '[');
 	for (uint32_t i = 0; i < t->service_cnt; i++) {
 		json_open(j, '{');
-		json_key(j, "name");
-		json_str(j, t->services[i].name);
-		add_count(j, "spanCount", t->services[i].spans);
-		add_count(j, "errorSpanCount", t->services[i].errors);
+		json_member_str(j, "name", t->services[i].name);
+		json_member_u64(j, "spanCount", t->services[i].spans);
+		json_member_u64(j, "errorSpanCount", t->services[i].errors);
 		json_close(j, '}');
 	}
 	json_close(j, ']');

@@ -130,10 +130,8 @@ void jaeger_operations(struct json *j, const struct operations *o, const char *k
 		if (kind && !str_eq_nocase(str_of(kind), str_of(is)))
 			continue;
 		json_open(j, '{');
-		json_key(j, "name");
-		json_str(j, o->row[i].name);
-		json_key(j, "spanKind");
-		json_str(j, str_of(is));
+		json_member_str(j, "name", o->row[i].name);
+		json_member_str(j, "spanKind", str_of(is));
 		json_close(j, '}');
 	}
 	json_close(j, ']');

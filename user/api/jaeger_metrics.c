@@ -157,8 +157,7 @@ static void add_point(struct json *j, uint64_t ns, double v)
 	json_key(j, "doubleValue");
 	json_double(j, v);
 	json_close(j, '}');
-	json_key(j, "timestamp");
-	json_str(j, str_of(when));
+	json_member_str(j, "timestamp", str_of(when));
 	json_close(j, '}');
 }
 
@@ -182,10 +181,8 @@ static void add_points(struct json *j, const struct question *q, const struct sa
 static void add_label(struct json *j, const char *name, struct str value)
 {
 	json_open(j, '{');
-	json_key(j, "name");
-	json_str(j, str_of(name));
-	json_key(j, "value");
-	json_str(j, value);
+	json_member_str(j, "name", str_of(name));
+	json_member_str(j, "value", value);
 	json_close(j, '}');
 }
 
@@ -223,8 +220,7 @@ static void add_family(struct json *j, const struct question *q, const struct sa
 	snprintf(text, sizeof(text), "service_%s%s", s->by_operation ? "operation_" : "",
 		 names[q->figure]);
 	json_str(j, str_of(text));
-	json_key(j, "type");
-	json_str(j, STR("GAUGE"));
+	json_member_str(j, "type", STR("GAUGE"));
 	json_key(j, "help");
 	if (q->figure == LATENCIES)
 		snprintf(text, sizeof(text), "%.2fth quantile latency, grouped by %s", q->quantile,

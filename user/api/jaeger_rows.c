@@ -23,12 +23,9 @@ static struct json envelope_open(struct call *c)
 
 static void envelope_close(struct json *j, uint64_t total)
 {
-	json_key(j, "total");
-	json_u64(j, total);
-	json_key(j, "limit");
-	json_u64(j, 0);
-	json_key(j, "offset");
-	json_u64(j, 0);
+	json_member_u64(j, "total", total);
+	json_member_u64(j, "limit", 0);
+	json_member_u64(j, "offset", 0);
 	json_key(j, "errors");
 	buf_add_str(j->out, STR("null}"));
 }
@@ -37,23 +34,16 @@ static void envelope_close(struct json *j, uint64_t total)
 static void envelope_close_short(struct json *j, unsigned int code, const char *msg,
 				 const struct arg *missing)
 {
-	json_key(j, "total");
-	json_u64(j, 0);
-	json_key(j, "limit");
-	json_u64(j, 0);
-	json_key(j, "offset");
-	json_u64(j, 0);
+	json_member_u64(j, "total", 0);
+	json_member_u64(j, "limit", 0);
+	json_member_u64(j, "offset", 0);
 	json_key(j, "errors");
 	json_open(j, '[');
 	json_open(j, '{');
-	json_key(j, "code");
-	json_u64(j, code);
-	json_key(j, "msg");
-	json_str(j, str_of(msg));
-	if (missing) {
-		json_key(j, "traceID");
-		json_str(j, missing->text);
-	}
+	json_member_u64(j, "code", code);
+	json_member_str(j, "msg", str_of(msg));
+	if (missing)
+		json_member_str(j, "traceID", missing->text);
 	json_close(j, '}');
 	json_close(j, ']');
 	json_close(j, '}');

@@ -47,18 +47,6 @@ void call_fini(struct call *c)
 
 /* ---- errors ---- */
 
-static void json_message(struct json *j, const char *key, const char *text)
-{
-	json_key(j, key);
-	json_str(j, str_of(text));
-}
-
-static void json_status(struct json *j, const char *key, unsigned int status)
-{
-	json_key(j, key);
-	json_u64(j, status);
-}
-
 static void error_own(struct call *c, struct json *j, const char *text)
 {
 	ptrdiff_t end = str_find(c->req.target, '?');
@@ -66,10 +54,10 @@ static void error_own(struct call *c, struct json *j, const char *text)
 	json_open(j, '{');
 	json_key(j, "error");
 	json_open(j, '{');
-	json_status(j, "status", c->status);
-	json_message(j, "message", text);
-	json_key(j, "path");
-	json_str(j, (struct str){ c->req.target.p, end < 0 ? c->req.target.len : (size_t)end });
+	json_member_u64(j, "status", c->status);
+	json_member_str(j, "message", str_of(text));
+	json_member_str(j, "path",
+			(struct str){ c->req.target.p, end < 0 ? c->req.target.len : (size_t)end });
 	json_close(j, '}');
 	json_close(j, '}');
 }
@@ -79,8 +67,8 @@ static void error_jaeger(struct call *c, struct json *j, const char *text)
 	buf_add_str(&c->page,
 		    STR("{\"data\":null,\"total\":0,\"limit\":0,\"offset\":0,\"errors\":["));
 	json_open(j, '{');
-	json_status(j, "code", c->status);
-	json_message(j, "msg", text);
+	json_member_u64(j, "code", c->status);
+	json_member_str(j, "msg", str_of(text));
 	json_close(j, '}');
 	buf_add_str(&c->page, STR("]}"));
 }
@@ -90,8 +78,8 @@ static void error_jaeger3(struct call *c, struct json *j, const char *text)
 	json_open(j, '{');
 	json_key(j, "error");
 	json_open(j, '{');
-	json_status(j, "httpCode", c->status);
-	json_message(j, "message", text);
+	json_member_u64(j, "httpCode", c->status);
+	json_member_str(j, "message", str_of(text));
 	json_close(j, '}');
 	json_close(j, '}');
 }

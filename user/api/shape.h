@@ -15,10 +15,4 @@ void jaeger_summary(struct json *j, const struct search_trace *t);
 /* Tempo's: an OTLP trace in the JSON of its protobuf, ids in base64, enums by name. key: "batches"
  * (v1) or "resourceSpans" (v2). */
 void tempo_trace(struct json *j, const char *key, const struct trace *t);
-/* An AnyValue, and a list of {key, value}. */
-void tempo_value(struct json *j, const struct value *v);
-
-/* Nested values as compact JSON text, for models that have only scalars. */
-struct str value_as_json(const struct value *v, struct arena *mem);
-
 #endif

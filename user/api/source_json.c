@@ -99,39 +99,23 @@ int source_read(const json_t *object, struct source *ret, char why[BODY_WHY_MAX]
 	return 0;
 }
 
-static void add_text(struct json *j, const char *key, const char *text)
-{
-	if (!text[0])
-		return;
-	json_key(j, key);
-	json_str(j, str_of(text));
-}
-
-static void add_uint(struct json *j, const char *key, uint64_t v)
-{
-	if (!v)
-		return;
-	json_key(j, key);
-	json_u64(j, v);
-}
-
 void source_write(struct json *j, const struct source *s)
 {
 	json_open(j, '{');
-	add_text(j, "id", s->id);
-	add_text(j, "kind", s->kind == SOURCE_PROCESS ? "process" : "receiver");
+	json_opt_str(j, "id", str_of(s->id));
+	json_opt_str(j, "kind", str_of(s->kind == SOURCE_PROCESS ? "process" : "receiver"));
 	json_key(j, "enabled");
 	json_bool(j, s->enabled);
 	if (s->kind == SOURCE_PROCESS) {
 		json_key(j, "exclude");
 		json_bool(j, s->exclude);
 	}
-	add_uint(j, "pid", s->pid);
-	add_uint(j, "port", s->port);
-	add_text(j, "name", s->name);
-	add_text(j, "cgroup", s->cgroup);
-	add_text(j, "protocol", s->protocol);
-	add_text(j, "listen", s->listen);
-	add_text(j, "note", s->note);
+	json_opt_u64(j, "pid", s->pid);
+	json_opt_u64(j, "port", s->port);
+	json_opt_str(j, "name", str_of(s->name));
+	json_opt_str(j, "cgroup", str_of(s->cgroup));
+	json_opt_str(j, "protocol", str_of(s->protocol));
+	json_opt_str(j, "listen", str_of(s->listen));
+	json_opt_str(j, "note", str_of(s->note));
 	json_close(j, '}');
 }

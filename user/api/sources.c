@@ -160,12 +160,6 @@ static void add_source(struct json *j, const char *key, const struct source *s)
 	j->comma = true;
 }
 
-static void add_text(struct json *j, const char *key, const char *text)
-{
-	json_key(j, key);
-	json_str(j, str_of(text));
-}
-
 /* A change that cannot be written down is not undone; it is told to whoever reads the log. */
 static void audit(const struct sources *s, const char *peer, const struct source *before,
 		  const struct source *after)
@@ -179,10 +173,10 @@ static void audit(const struct sources *s, const char *peer, const struct source
 		return;
 	rfc3339_write(clock_real_ns(), when);
 	json_open(&j, '{');
-	add_text(&j, "time", when);
-	add_text(&j, "peer", peer);
-	add_text(&j, "what", !before ? "add" : !after ? "remove" : "change");
-	add_text(&j, "id", before ? before->id : after->id);
+	json_member_str(&j, "time", str_of(when));
+	json_member_str(&j, "peer", str_of(peer));
+	json_member_str(&j, "what", str_of(!before ? "add" : !after ? "remove" : "change"));
+	json_member_str(&j, "id", str_of(before ? before->id : after->id));
 	add_source(&j, "before", before);
 	add_source(&j, "after", after);
 	json_close(&j, '}');

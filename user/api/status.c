@@ -9,20 +9,13 @@ static void add_text(struct json *j, const char *key, const char *text)
 {
 	if (!text)
 		return;
-	json_key(j, key);
-	json_str(j, str_of(text));
+	json_member_str(j, key, str_of(text));
 }
 
 static void add_flag(struct json *j, const char *key, bool v)
 {
 	json_key(j, key);
 	json_bool(j, v);
-}
-
-static void add_count(struct json *j, const char *key, uint64_t v)
-{
-	json_key(j, key);
-	json_u64(j, v);
 }
 
 static void add_stages(struct json *j)
@@ -38,13 +31,13 @@ static void add_stages(struct json *j)
 		json_open(j, '{');
 		add_text(j, "stage", b->stage);
 		add_text(j, "unit", b->unit);
-		add_count(j, "in", b->in);
-		add_count(j, "out", b->out);
-		add_count(j, "held", b->held);
+		json_member_u64(j, "in", b->in);
+		json_member_u64(j, "out", b->out);
+		json_member_u64(j, "held", b->held);
 		json_key(j, "dropped");
 		json_open(j, '{');
 		for (int k = 0; k < BOOKS_REASONS && b->reason[k]; k++)
-			add_count(j, b->reason[k], b->dropped[k]);
+			json_member_u64(j, b->reason[k], b->dropped[k]);
 		json_close(j, '}');
 		json_close(j, '}');
 	}

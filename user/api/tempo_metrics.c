@@ -13,10 +13,9 @@
 static void write_label(struct json *j, struct str name, const struct value *v)
 {
 	json_open(j, '{');
-	json_key(j, "key");
-	json_str(j, name);
+	json_member_str(j, "key", name);
 	json_key(j, "value");
-	tempo_value(j, v);
+	value_json_otlp(j, v);
 	json_close(j, '}');
 }
 
@@ -24,7 +23,7 @@ static struct str label_text(const struct value *v, struct arena *mem)
 {
 	if (v->type == VALUE_STR)
 		return v->str;
-	return v->type == VALUE_EMPTY ? STR("<nil>") : value_as_json(v, mem);
+	return v->type == VALUE_EMPTY ? STR("<nil>") : value_json_text(v, mem);
 }
 
 /* {name="value", ...} as Prometheus writes labels, in a string. */
@@ -73,8 +72,8 @@ static void write_samples(struct series_page *p, const struct traceql_series *s)
 		if (isnan(s->values[i]))
 			continue;
 		json_open(&p->j, '{');
-		json_key(&p->j, "timestampMs");
-		json_u64_str(&p->j, (s->first_ns + i * p->step_ns) / NS_PER_MS);
+		json_member_u64_str(&p->j, "timestampMs",
+				    (s->first_ns + i * p->step_ns) / NS_PER_MS);
 		json_key(&p->j, "value");
 		json_double(&p->j, s->values[i]);
 		json_close(&p->j, '}');
@@ -102,8 +101,7 @@ static void write_exemplars(struct series_page *p, const struct traceql_series *
 		json_close(&p->j, ']');
 		json_key(&p->j, "value");
 		json_double(&p->j, e->value);
-		json_key(&p->j, "timestampMs");
-		json_u64_str(&p->j, e->time_ns / NS_PER_MS);
+		json_member_u64_str(&p->j, "timestampMs", e->time_ns / NS_PER_MS);
 		json_close(&p->j, '}');
 	}
 	json_close(&p->j, ']');
@@ -200,16 +198,12 @@ static void answer(struct call *c, bool instant)
 	json_close(&p.j, ']');
 	json_key(&p.j, "metrics");
 	json_open(&p.j, '{');
-	if (!err) {
-		json_key(&p.j, "inspectedSpans");
-		json_u64_str(&p.j, end.spans);
-	}
+	if (!err)
+		json_member_u64_str(&p.j, "inspectedSpans", end.spans);
 	json_close(&p.j, '}');
 	if (!err && end.truncated) {
-		json_key(&p.j, "status");
-		json_str(&p.j, STR("PARTIAL"));
-		json_key(&p.j, "message");
-		json_str(&p.j, STR("more series than one answer holds"));
+		json_member_str(&p.j, "status", STR("PARTIAL"));
+		json_member_str(&p.j, "message", STR("more series than one answer holds"));
 	}
 	json_close(&p.j, '}');
 	if (err)

@@ -95,8 +95,7 @@ static void write_trace(struct call *c, bool v2)
 		json_key(&j, "metrics");
 		json_open(&j, '{');
 		json_close(&j, '}');
-		json_key(&j, "status");
-		json_str(&j, STR("COMPLETE"));
+		json_member_str(&j, "status", STR("COMPLETE"));
 		json_close(&j, '}');
 	} else {
 		tempo_trace(&j, "batches", t);
@@ -212,7 +211,7 @@ static void add_pair(struct json *j, const struct field *f, const struct value *
 	json_key(j, "key");
 	write_field_name(j, f);
 	json_key(j, "value");
-	tempo_value(j, v);
+	value_json_otlp(j, v);
 	json_close(j, '}');
 }
 
@@ -231,14 +230,10 @@ static void add_span(struct json *j, const struct search_trace *t, const struct 
 	json_open(j, '{');
 	json_key(j, "spanID");
 	json_hex(j, s->span_id.b, sizeof(s->span_id.b));
-	if (named) {
-		json_key(j, "name");
-		json_str(j, s->name);
-	}
-	json_key(j, "startTimeUnixNano");
-	json_u64_str(j, s->start_ns);
-	json_key(j, "durationNanos");
-	json_u64_str(j, s->end_ns - s->start_ns);
+	if (named)
+		json_member_str(j, "name", s->name);
+	json_member_u64_str(j, "startTimeUnixNano", s->start_ns);
+	json_member_u64_str(j, "durationNanos", s->end_ns - s->start_ns);
 	for (uint32_t i = 0; i < t->field_cnt; i++) {
 		struct value v = shown_value(&t->fields[i], s);
 
@@ -264,8 +259,7 @@ static void add_set(struct json *j, const struct search_trace *t, const struct s
 	for (uint32_t i = 0; i < set->span_cnt; i++)
 		add_span(j, t, set->spans[i]);
 	json_close(j, ']');
-	json_key(j, "matched");
-	json_u64(j, set->matched);
+	json_member_u64(j, "matched", set->matched);
 	if (set->attrs.cnt) {
 		json_key(j, "attributes");
 		json_open(j, '[');
@@ -287,12 +281,8 @@ static void add_services(struct json *j, const struct search_trace *t)
 		buf_add_char(j->out, ':');
 		j->comma = false;
 		json_open(j, '{');
-		json_key(j, "spanCount");
-		json_u64(j, t->services[i].spans);
-		if (t->services[i].errors) {
-			json_key(j, "errorCount");
-			json_u64(j, t->services[i].errors);
-		}
+		json_member_u64(j, "spanCount", t->services[i].spans);
+		json_opt_u64(j, "errorCount", t->services[i].errors);
 		json_close(j, '}');
 	}
 	json_close(j, '}');
@@ -306,14 +296,10 @@ static bool add_trace(void *ctx, const struct search_trace *t)
 	json_open(j, '{');
 	json_key(j, "traceID");
 	json_hex(j, t->trace->id.b, sizeof(t->trace->id.b));
-	json_key(j, "rootServiceName");
-	json_str(j, t->root_service.len ? t->root_service : none);
-	json_key(j, "rootTraceName");
-	json_str(j, t->root_name);
-	json_key(j, "startTimeUnixNano");
-	json_u64_str(j, t->start_ns);
-	json_key(j, "durationMs");
-	json_u64(j, (t->end_ns - t->start_ns) / NS_PER_MS);
+	json_member_str(j, "rootServiceName", t->root_service.len ? t->root_service : none);
+	json_member_str(j, "rootTraceName", t->root_name);
+	json_member_u64_str(j, "startTimeUnixNano", t->start_ns);
+	json_member_u64(j, "durationMs", (t->end_ns - t->start_ns) / NS_PER_MS);
 	json_key(j, "spanSet");
 	add_set(j, t, &t->sets[0]);
 	json_key(j, "spanSets");
@@ -341,14 +327,10 @@ static void write_found(struct call *c, struct search *q)
 	json_close(&j, ']');
 	json_key(&j, "metrics");
 	json_open(&j, '{');
-	json_key(&j, "inspectedTraces");
-	json_u64(&j, end.traces);
-	json_key(&j, "inspectedSpans");
-	json_u64_str(&j, end.spans);
-	json_key(&j, "completedJobs");
-	json_u64(&j, !late);
-	json_key(&j, "totalJobs");
-	json_u64(&j, 1);
+	json_member_u64(&j, "inspectedTraces", end.traces);
+	json_member_u64_str(&j, "inspectedSpans", end.spans);
+	json_member_u64(&j, "completedJobs", !late);
+	json_member_u64(&j, "totalJobs", 1);
 	json_close(&j, '}');
 	json_close(&j, '}');
 }

@@ -159,8 +159,7 @@ static void get_tags(struct call *c)
 static void add_scope(struct json *j, const char *name, const struct tags *t, enum field_kind kind)
 {
 	json_open(j, '{');
-	json_key(j, "name");
-	json_str(j, str_of(name));
+	json_member_str(j, "name", str_of(name));
 	json_key(j, "tags");
 	json_open(j, '[');
 	for (size_t i = 0; t && i < t->cnt; i++)
@@ -288,10 +287,8 @@ static void add_value(struct values *v, const char *type, struct str text)
 		return;
 	}
 	json_open(&v->j, '{');
-	json_key(&v->j, "type");
-	json_str(&v->j, str_of(type));
-	json_key(&v->j, "value");
-	json_str(&v->j, text);
+	json_member_str(&v->j, "type", str_of(type));
+	json_member_str(&v->j, "value", text);
 	json_close(&v->j, '}');
 }
 
@@ -304,7 +301,7 @@ static void visit_value(void *ctx, const struct value *value)
 	v->row[v->cnt++] = (struct shown){
 		type_of(value->type),
 		value->type == VALUE_STR ? arena_str(v->mem, value->str)
-					 : value_as_json(value, v->mem),
+					 : value_json_text(value, v->mem),
 	};
 }
 

@@ -55,8 +55,7 @@ static bool part_takes(struct part *p)
 
 static void part_end(struct part *p, struct json *j)
 {
-	json_key(j, "total");
-	json_u64(j, p->total);
+	json_member_u64(j, "total", p->total);
 }
 
 struct service_page {
@@ -113,12 +112,9 @@ static void get_operations(struct call *c)
 		if (!part_takes(&part))
 			continue;
 		json_open(&j, '{');
-		json_key(&j, "service");
-		json_str(&j, o.row[i].service);
-		json_key(&j, "name");
-		json_str(&j, o.row[i].name);
-		json_key(&j, "kind");
-		json_str(&j, str_of(span_kind_name(o.row[i].kind)));
+		json_member_str(&j, "service", o.row[i].service);
+		json_member_str(&j, "name", o.row[i].name);
+		json_member_str(&j, "kind", str_of(span_kind_name(o.row[i].kind)));
 		json_close(&j, '}');
 	}
 	json_close(&j, ']');
@@ -187,12 +183,6 @@ struct rollup_page {
 	struct str service; /* empty: all */
 };
 
-static void add_figure(struct json *j, const char *key, uint64_t v)
-{
-	json_key(j, key);
-	json_u64(j, v);
-}
-
 static void add_rollup(void *ctx, const struct store_rollup *row)
 {
 	struct rollup_page *p = ctx;
@@ -204,18 +194,14 @@ static void add_rollup(void *ctx, const struct store_rollup *row)
 	if (!part_takes(&p->part))
 		return;
 	json_open(j, '{');
-	json_key(j, "hour_unix_nano");
-	json_u64_str(j, row->hour_ns);
-	json_key(j, "service");
-	json_str(j, row->service);
-	json_key(j, "name");
-	json_str(j, row->name);
-	json_key(j, "kind");
-	json_str(j, str_of(span_kind_name(row->kind)));
-	add_figure(j, "spans", row->spans);
-	add_figure(j, "errors", row->errors);
-	add_figure(j, "duration_sum_ns", row->duration_sum_ns);
-	add_figure(j, "duration_max_ns", row->duration_max_ns);
+	json_member_u64_str(j, "hour_unix_nano", row->hour_ns);
+	json_member_str(j, "service", row->service);
+	json_member_str(j, "name", row->name);
+	json_member_str(j, "kind", str_of(span_kind_name(row->kind)));
+	json_member_u64(j, "spans", row->spans);
+	json_member_u64(j, "errors", row->errors);
+	json_member_u64(j, "duration_sum_ns", row->duration_sum_ns);
+	json_member_u64(j, "duration_max_ns", row->duration_max_ns);
 	while (buckets && !row->bucket[buckets - 1])
 		buckets--;
 	json_key(j, "duration_buckets");

@@ -44,4 +44,41 @@ void json_i64_str(struct json *j, int64_t v);
 void json_hex(struct json *j, const uint8_t *p, size_t len);
 void json_base64(struct json *j, struct str bytes);
 
+/* A key and its value; opt: neither where the value is empty or zero. */
+static inline void json_member_str(struct json *j, const char *key, struct str s)
+{
+	json_key(j, key);
+	json_str(j, s);
+}
+
+static inline void json_member_u64(struct json *j, const char *key, uint64_t v)
+{
+	json_key(j, key);
+	json_u64(j, v);
+}
+
+static inline void json_member_u64_str(struct json *j, const char *key, uint64_t v)
+{
+	json_key(j, key);
+	json_u64_str(j, v);
+}
+
+static inline void json_opt_str(struct json *j, const char *key, struct str s)
+{
+	if (s.len)
+		json_member_str(j, key, s);
+}
+
+static inline void json_opt_u64(struct json *j, const char *key, uint64_t v)
+{
+	if (v)
+		json_member_u64(j, key, v);
+}
+
+static inline void json_opt_u64_str(struct json *j, const char *key, uint64_t v)
+{
+	if (v)
+		json_member_u64_str(j, key, v);
+}
+
 #endif

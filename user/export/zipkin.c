@@ -14,33 +14,6 @@
 
 /* ---- tags ---- */
 
-/* Plain JSON: what lists become inside a tag's text. */
-static void write_value(struct json *j, const struct value *v, int depth)
-{
-	switch (depth <= VALUE_DEPTH_MAX ? v->type : VALUE_EMPTY) {
-	case VALUE_STR: json_str(j, v->str); break;
-	case VALUE_BOOL: json_bool(j, v->b); break;
-	case VALUE_INT: json_i64(j, v->i); break;
-	case VALUE_DOUBLE: json_double(j, v->d); break;
-	case VALUE_BYTES: json_base64(j, v->str); break;
-	case VALUE_ARRAY:
-		json_open(j, '[');
-		for (size_t i = 0; i < v->array.cnt; i++)
-			write_value(j, &v->array.item[i], depth + 1);
-		json_close(j, ']');
-		break;
-	case VALUE_KVLIST:
-		json_open(j, '{');
-		for (size_t i = 0; i < v->kvlist.cnt; i++) {
-			json_key_str(j, v->kvlist.item[i].key);
-			write_value(j, &v->kvlist.item[i].value, depth + 1);
-		}
-		json_close(j, '}');
-		break;
-	case VALUE_EMPTY: json_str(j, STR("")); break;
-	}
-}
-
 /* A tag's value is text, whatever it was. */
 static void add_text(struct json *j, const struct value *v)
 {
@@ -51,7 +24,7 @@ static void add_text(struct json *j, const struct value *v)
 		json_str(j, v->type == VALUE_STR ? v->str : STR(""));
 		return;
 	}
-	write_value(&inner, v, 0);
+	value_json(&inner, v, STR("\"\""));
 	if (text.failed)
 		j->out->failed = true;
 	else if (text.p[0] == '"') /* base64, or a number that JSON has no form for */
@@ -59,22 +32,6 @@ static void add_text(struct json *j, const struct value *v)
 	else
 		json_str(j, buf_str(&text));
 	buf_fini(&text);
-}
-
-static void add_tag(struct json *j, const char *key, struct str value)
-{
-	if (!value.len)
-		return;
-	json_key(j, key);
-	json_str(j, value);
-}
-
-static void add_tag_u32(struct json *j, const char *key, uint32_t v)
-{
-	if (!v)
-		return;
-	json_key(j, key);
-	json_u64_str(j, v);
 }
 
 /* What these two become is told by tags of other names. */
@@ -101,18 +58,17 @@ static void add_tags(struct json *j, const struct span *s)
 		json_key_str(j, r->item[i].key);
 		add_text(j, &r->item[i].value);
 	}
-	add_tag(j, "otel.scope.name", s->scope->name);
-	add_tag(j, "otel.scope.version", s->scope->version);
+	json_opt_str(j, "otel.scope.name", s->scope->name);
+	json_opt_str(j, "otel.scope.version", s->scope->version);
 	if (s->status == STATUS_OK)
-		add_tag(j, "otel.status_code", STR("OK"));
+		json_opt_str(j, "otel.status_code", STR("OK"));
 	if (s->status == STATUS_ERROR) {
-		add_tag(j, "otel.status_code", STR("ERROR"));
-		json_key(j, "error");
-		json_str(j, s->status_message);
+		json_opt_str(j, "otel.status_code", STR("ERROR"));
+		json_member_str(j, "error", s->status_message);
 	}
-	add_tag_u32(j, "otel.dropped_attributes_count", s->attrs.dropped);
-	add_tag_u32(j, "otel.dropped_events_count", s->dropped_events);
-	add_tag_u32(j, "otel.dropped_links_count", s->dropped_links);
+	json_opt_u64_str(j, "otel.dropped_attributes_count", s->attrs.dropped);
+	json_opt_u64_str(j, "otel.dropped_events_count", s->dropped_events);
+	json_opt_u64_str(j, "otel.dropped_links_count", s->dropped_links);
 	json_close(j, '}');
 }
 
@@ -127,9 +83,9 @@ static void add_address(struct json *j, struct str address)
 		return;
 	memcpy(text, address.p, address.len);
 	if (inet_pton(AF_INET, text, &any) == 1)
-		add_tag(j, "ipv4", address);
+		json_opt_str(j, "ipv4", address);
 	else if (inet_pton(AF_INET6, text, &any) == 1)
-		add_tag(j, "ipv6", address);
+		json_opt_str(j, "ipv6", address);
 }
 
 static void add_port(struct json *j, const struct attrs *a, const char *const keys[2])
@@ -140,8 +96,7 @@ static void add_port(struct json *j, const struct attrs *a, const char *const ke
 		if (!port || port->value.type != VALUE_INT || port->value.i <= 0 ||
 		    port->value.i > UINT16_MAX)
 			continue;
-		json_key(j, "port");
-		json_u64(j, (uint64_t)port->value.i);
+		json_member_u64(j, "port", (uint64_t)port->value.i);
 		return;
 	}
 }
@@ -166,7 +121,7 @@ static void add_remote(struct json *j, const struct span *s)
 		return;
 	json_key(j, "remoteEndpoint");
 	json_open(j, '{');
-	add_tag(j, "serviceName", name);
+	json_opt_str(j, "serviceName", name);
 	add_address(j, address);
 	add_port(j, &s->attrs, calls ? callee_port : caller_port);
 	json_close(j, '}');
@@ -193,14 +148,12 @@ static void add_annotations(struct json *j, const struct span *s)
 		if (e->attrs.cnt) {
 			json_open(&inner, '{');
 			json_key_str(&inner, e->name);
-			write_value(&inner, &v, 0);
+			value_json(&inner, &v, STR("\"\""));
 			json_close(&inner, '}');
 		}
 		json_open(j, '{');
-		json_key(j, "timestamp");
-		json_u64(j, e->time_ns / NS_PER_US);
-		json_key(j, "value");
-		json_str(j, e->attrs.cnt ? buf_str(&text) : e->name);
+		json_member_u64(j, "timestamp", e->time_ns / NS_PER_US);
+		json_member_str(j, "value", e->attrs.cnt ? buf_str(&text) : e->name);
 		json_close(j, '}');
 		j->out->failed |= text.failed;
 	}
@@ -231,16 +184,15 @@ static int add_span(struct packer *scratch, const struct span *s, struct buf *ou
 
 	json_open(&j, '{');
 	add_ids(&j, s);
-	add_tag(&j, "name", s->name);
+	json_opt_str(&j, "name", s->name);
 	if (s->kind < ARRAY_LEN(kind) && kind[s->kind])
-		add_tag(&j, "kind", str_of(kind[s->kind]));
-	json_key(&j, "timestamp");
-	json_u64(&j, s->start_ns / NS_PER_US);
+		json_opt_str(&j, "kind", str_of(kind[s->kind]));
+	json_member_u64(&j, "timestamp", s->start_ns / NS_PER_US);
 	json_key(&j, "duration"); /* 0 would mean unknown */
 	json_u64(&j, MAX(duration_us, 1));
 	json_key(&j, "localEndpoint");
 	json_open(&j, '{');
-	add_tag(&j, "serviceName", s->resource->service);
+	json_opt_str(&j, "serviceName", s->resource->service);
 	json_close(&j, '}');
 	add_remote(&j, s);
 	add_annotations(&j, s);

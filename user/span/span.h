@@ -184,6 +184,17 @@ struct attr *attrs_find(const struct attrs *a, struct str key);
 /* Its string, empty when absent or of another type. */
 struct str attrs_str(const struct attrs *a, const char *key);
 
+struct json;
+/* A value as plain JSON: bytes in base64, for an empty value the JSON 'empty'. */
+void value_json(struct json *j, const struct value *v, struct str empty);
+/* The same as text in mem, "" where one is empty, for models that have only scalars. Without room
+ * it is empty. */
+struct str value_json_text(const struct value *v, struct arena *mem);
+/* OTLP/JSON's AnyValue, right behind its key. */
+void value_json_otlp(struct json *j, const struct value *v);
+/* OTLP/JSON's members "attributes" and "droppedAttributesCount", each where there are any. */
+void attrs_json_otlp(struct json *j, const struct attrs *a);
+
 /* A deep copy of a list into mem, keys included. False without room: the result is empty and
  * counts all as dropped. */
 bool attrs_copy(const struct attrs *from, struct arena *mem, struct attrs *ret_to);

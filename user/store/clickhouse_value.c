@@ -16,36 +16,6 @@
 /* ---- writing ------------------------------------------------------------------------------------
  */
 
-static void write_json(struct json *j, const struct value *v, int depth)
-{
-	if (depth > VALUE_DEPTH_MAX) {
-		json_raw(j, STR("null"));
-		return;
-	}
-	switch (v->type) {
-	case VALUE_EMPTY: json_raw(j, STR("null")); break;
-	case VALUE_STR: json_str(j, v->str); break;
-	case VALUE_BOOL: json_bool(j, v->b); break;
-	case VALUE_INT: json_i64(j, v->i); break;
-	case VALUE_DOUBLE: json_double(j, v->d); break;
-	case VALUE_BYTES: json_base64(j, v->str); break;
-	case VALUE_ARRAY:
-		json_open(j, '[');
-		for (size_t i = 0; i < v->array.cnt; i++)
-			write_json(j, &v->array.item[i], depth + 1);
-		json_close(j, ']');
-		break;
-	case VALUE_KVLIST:
-		json_open(j, '{');
-		for (size_t i = 0; i < v->kvlist.cnt; i++) {
-			json_key_str(j, v->kvlist.item[i].key);
-			write_json(j, &v->kvlist.item[i].value, depth + 1);
-		}
-		json_close(j, '}');
-		break;
-	}
-}
-
 int value_write(struct buf *out, const struct value *v)
 {
 	struct json j = { .out = out };
@@ -55,7 +25,7 @@ int value_write(struct buf *out, const struct value *v)
 		return 0;
 	if (v->type == VALUE_STR)
 		return buf_add_str(out, v->str);
-	write_json(&j, v, 0);
+	value_json(&j, v, STR("null"));
 	if (out->failed)
 		return -ENOMEM;
 	/* bytes, and doubles that are no numbers, come in quotes */

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Values of attributes as JSON, plain and as OTLP has them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "core/json.h"
+#include "span/span.h"
+
+static struct value list[] = { { .type = VALUE_INT, .i = -1 },
+			       { .type = VALUE_EMPTY },
+			       { .type = VALUE_BYTES, .str = { "\xff\0", 2 } } };
+static struct attr pairs[] = {
+	{ { "a\"b", 3 }, { .type = VALUE_DOUBLE, .d = 0.5 } },
+	{ { "list", 4 }, { .type = VALUE_ARRAY, .array = { list, ARRAY_LEN(list) } } },
+	{ { "yes", 3 }, { .type = VALUE_BOOL, .b = true } },
+	{ { "none", 4 }, { .type = VALUE_KVLIST } },
+};
+static const struct value tree = { .type = VALUE_KVLIST, .kvlist = { pairs, ARRAY_LEN(pairs) } };
+
+static struct buf out;
+static struct json j;
+
+static void begin(void)
+{
+	buf_clear(&out);
+	j = (struct json){ .out = &out };
+}
+
+static void expect(const char *want)
+{
+	assert_int_equal(out.len, strlen(want));
+	assert_memory_equal(out.p, want, out.len);
+}
+
+static void plain_values(void **state)
+{
+	begin();
+	value_json(&j, &tree, STR("null"));
+	expect("{\"a\\\"b\":0.5,\"list\":[-1,null,\"/wA=\"],\"yes\":true,\"none\":{}}");
+}
+
+static void plain_values_as_text(void **state)
+{
+	struct arena *mem = arena_new(4096);
+
+	assert_true(str_eq(value_json_text(&tree, mem),
+			   STR("{\"a\\\"b\":0.5,\"list\":[-1,\"\",\"/wA=\"],\"yes\":true,"
+			       "\"none\":{}}")));
+	arena_free(mem);
+}
+
+static void values_of_otlp(void **state)
+{
+	struct attrs none = { 0 }, some = { .item = pairs, .cnt = 2, .dropped = 7 };
+
+	begin();
+	json_open(&j, '{');
+	attrs_json_otlp(&j, &none);
+	attrs_json_otlp(&j, &some);
+	json_key(&j, "last");
+	value_json_otlp(&j, &pairs[3].value);
+	json_close(&j, '}');
+	expect("{\"attributes\":[{\"key\":\"a\\\"b\",\"value\":{\"doubleValue\":0.5}},"
+	       "{\"key\":\"list\",\"value\":{\"arrayValue\":{\"values\":[{\"intValue\":\"-1\"},"
+	       "{},{\"bytesValue\":\"/wA=\"}]}}}],\"droppedAttributesCount\":7,"
+	       "\"last\":{\"kvlistValue\":{\"values\":[]}}}");
+}
+
+static void what_is_too_deep_is_empty(void **state)
+{
+	struct value nest[VALUE_DEPTH_MAX + 2];
+	char want[2 * ARRAY_LEN(nest) + 3] = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(nest); i++) {
+		nest[i] = (struct value){ .type = VALUE_ARRAY, .array = { &nest[i + 1], 1 } };
+		want[i] = '[';
+	}
+	/* VALUE_DEPTH_MAX + 1 arrays open; the one below them is empty */
+	memcpy(want + VALUE_DEPTH_MAX + 1, "0", 2);
+	for (size_t i = 0; i <= VALUE_DEPTH_MAX; i++)
+		strcat(want, "]");
+	begin();
+	value_json(&j, nest, STR("0"));
+	expect(want);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(plain_values),
+		cmocka_unit_test(plain_values_as_text),
+		cmocka_unit_test(values_of_otlp),
+		cmocka_unit_test(what_is_too_deep_is_empty),
+	};
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	buf_fini(&out);
+	return failed;
+}
