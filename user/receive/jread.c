@@ -152,7 +152,8 @@ static char *put_code_point(char *to, uint32_t c)
 	return to;
 }
 
-/* \uXXXX, p behind the u; a surrogate without its other half is U+FFFD. NULL for a bad one. */
+/* An escape of four hex digits, p at the first of them; a surrogate without its other half is
+ * U+FFFD. Returns what follows, or NULL for a bad one. */
 static const char *unescape_unit(const char *p, const char *end, char **to)
 {
 	int32_t high = code_unit(p, end), low;
