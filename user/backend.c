@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "analyze/analyze.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "exporters.h"
 #include "receive/receive.h"
@@ -148,15 +149,23 @@ static bool by_default(const struct config *c, const char *option)
 
 static struct receive_cfg receive_cfg_of(struct backend *b, const char *http, const char *grpc)
 {
-	return (struct receive_cfg){ .http = http,
-				     .grpc = grpc,
-				     .make = make_producer,
-				     .free = free_producer,
-				     .ctx = b,
-				     .body_max = (size_t)b->config->receive_max_body,
-				     .bytes_per_s = b->config->receive_max_rate,
-				     .requests_per_s = b->config->receive_max_requests,
-				     .connections_max = b->config->receive_connections };
+	const struct config *c = b->config;
+	uint32_t threads = c->receive_threads;
+
+	return (struct receive_cfg){
+		.http = http,
+		.grpc = grpc,
+		.make = make_producer,
+		.free = free_producer,
+		.ctx = b,
+		.http_threads = threads,
+		.grpc_threads = threads,
+		.connections_max = (c->receive_connections + threads - 1) / threads,
+		.idle_s = (uint32_t)((c->receive_idle_ns + NS_PER_S - 1) / NS_PER_S),
+		.body_max = (size_t)c->receive_max_body,
+		.bytes_per_s = c->receive_max_rate,
+		.requests_per_s = c->receive_max_requests
+	};
 }
 
 /* A port that nobody asked for and somebody has is left to them: a collector, most likely. */

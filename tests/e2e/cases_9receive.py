@@ -229,3 +229,29 @@ def case_grpc_floods(env):
             except OSError:
                 pass
     check_everything(*sdk(env, "grpc"))
+
+
+def case_threads_and_idle_time(env):
+    """Four threads of each receiver share the connections; a silent connection is closed, one that speaks is not."""
+    g = Receiver(env, "--receive-threads", "4", "--receive-idle", "1s", "--receive-connections", "64")
+    with open(f"/proc/{g.pid}/status") as f:
+        threads = next(int(l.split()[1]) for l in f if l.startswith("Threads"))
+    check(threads >= 8, f"{threads} threads")
+    silent = [socket.create_connection(("127.0.0.1", port)) for port in (g.http, g.grpc)]
+    busy, traces = [http.client.HTTPConnection("127.0.0.1", g.http, timeout=30) for _ in range(12)], []
+    for _ in range(10):
+        for c in busy:
+            traces.append(new_id())
+            c.request("POST", "/v1/traces", json.dumps(request(traces[-1], 2)), JSON)
+        for c in busy:
+            r = c.getresponse()
+            equal((r.status, r.read()), (200, b"{}"), "answer")
+    for t in traces:
+        equal(len(g.wait_trace(t, 2)), 2, "spans")
+    for s in silent:
+        s.settimeout(20)
+        while s.recv(4096):  # the settings of HTTP/2, and its goodbye
+            pass
+        s.close()
+    check_balance(g.port)
+    equal(g.finish(signal.SIGTERM), 0, "exit status")

@@ -146,7 +146,9 @@ struct config {
 	uint64_t receive_max_rate;     /* bytes a second; 0: no limit */
 	uint64_t receive_max_requests; /* a second; 0: no limit */
 	uint32_t receive_connections;  /* of each receiver */
-	int sampling;		       /* enum config_sampling */
+	uint32_t receive_threads;      /* of each receiver */
+	uint64_t receive_idle_ns;
+	int sampling; /* enum config_sampling */
 	bool sampling_parent;
 	double sampling_ratio;
 	uint32_t max_traces_per_second;

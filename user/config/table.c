@@ -107,6 +107,11 @@ const struct option config_table[] = {
 	{ "receive-connections", 0, OPT_SIZE, OPTION_RARE, BACKEND, FIELD(receive_connections),
 	  .min = 1, .max = 1000000, .arg = "N", .fallback = "2000",
 	  .help = "most connections of each receiver" },
+	{ "receive-threads", 0, OPT_SIZE, OPTION_RARE, BACKEND, FIELD(receive_threads), .min = 1,
+	  .max = 16, .arg = "N", .fallback = "1", .help = "threads of each receiver" },
+	{ "receive-idle", 0, OPT_DURATION, OPTION_RARE, BACKEND, FIELD(receive_idle_ns),
+	  .min = 1000000000, .max = DAY_NS, .arg = "TIME", .fallback = "1m",
+	  .help = "silence that ends a sender's connection" },
 
 	{ "store", 0, OPT_STRING, OPTION_URLS, BACKEND, FIELD(store), .arg = "WHERE",
 	  .fallback = "/var/lib/telltale",

@@ -133,6 +133,12 @@ static void what_bounds_the_exporters_can_be_set(void **state)
 	config_free(c);
 	refused("gateway --kafka-settings secret", NULL, "expected K=V");
 	assert_null(strstr(why, "secret"));
+	c = good("gateway --receive-threads 4 --receive-idle 5m", NULL);
+	assert_int_equal(c->receive_threads, 4);
+	assert_true(c->receive_idle_ns == 300000000000);
+	config_free(c);
+	refused("gateway --receive-threads 17", NULL, "from 1 to 16");
+	refused("gateway --receive-idle 10ms", NULL, "from 1s to 1d");
 	refused("gateway --export-file-keep 0", NULL, "from 1 to 1000");
 	refused("gateway --receive-connections 0", NULL, "from 1 to 1000000");
 }
