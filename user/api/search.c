@@ -13,6 +13,8 @@
 /* Traces found at once. */
 #define FIND_MIN 32u
 #define FIND_MAX 4096u
+/* Traces looked at before all are sifted, which takes as long as looking at some ten thousand. */
+#define SIFT_AFTER 400u
 /* What looking at one trace may take beside the trace. */
 #define SCRATCH_MAX (256u << 20)
 
@@ -190,7 +192,10 @@ static int hunt_run(struct hunt *h, const struct place *page)
 
 		if (h->any_last)
 			cursor = h->last;
-		err = finder_run(&h->finder, from, want, &all);
+		if (h->end->traces >= SIFT_AFTER)
+			err = finder_sift(&h->finder, from);
+		if (!err)
+			err = finder_run(&h->finder, from, want, &all);
 		if (!err)
 			err = MIN(finder_each(&h->finder, from, show, h), 0);
 		want = MIN(2 * want, FIND_MAX);
@@ -214,12 +219,28 @@ static const struct cond *choose_seek(struct hunt *h)
 
 	if (q->calls)
 		c = cond_cheaper(c, q->calls);
+	if (q->duration_max_ns) {
+		const struct value v = { .type = VALUE_INT,
+					 .i = (int64_t)MIN(q->duration_max_ns, INT64_MAX) };
+		const struct cond *no_longer =
+			cond_cmp(h->mem, (struct field){ .kind = FIELD_DURATION }, CMP_LE, v);
+
+		c = no_longer ? cond_cheaper(c, no_longer) : c;
+	}
 	if (q->query) {
 		struct lowered l = lower_query(h->mem, q->query);
 
 		c = cond_cheaper(c, cond_cheaper(l.span, l.other));
 	}
 	return c;
+}
+
+static const struct need *find_need(struct hunt *h)
+{
+	const struct search *q = h->q;
+	const struct need *n = need_least(h->mem, NEED_DURATION, (double)q->duration_min_ns);
+
+	return q->query ? need_and(h->mem, n, need_of_query(h->mem, q->query)) : n;
 }
 
 int search_run(struct store *s, const struct search *q,
@@ -244,6 +265,7 @@ int search_run(struct store *s, const struct search *q,
 	h.field_cnt = search_fields(q, h.mem, &h.fields);
 	h.finder = (struct finder){ .store = s,
 				    .seek = choose_seek(&h),
+				    .need = find_need(&h),
 				    .range = q->range,
 				    .deadline_ns = q->deadline_ns };
 	h.finder.fields = search_reads(q, h.mem, &h.finder.field_cnt);

@@ -18,6 +18,7 @@ struct collector {
 	uint32_t cnt, size, mask;
 	uint32_t max;
 	const struct place *from;
+	const struct sieve *sieve;
 	uint64_t floor_ns; /* what started before is not among the first max; 0: not known yet */
 	bool below;	   /* stopped there */
 	bool more;	   /* there may be others, or some were let go */
@@ -28,6 +29,20 @@ bool place_after(const struct place *a, const struct place *b)
 	if (a->key_ns != b->key_ns)
 		return a->key_ns < b->key_ns;
 	return memcmp(a->id.b, b->id.b, sizeof(a->id.b)) > 0;
+}
+
+static struct place place_of(const struct finder *f, const struct trace *t)
+{
+	struct place p = { 0, t->id };
+
+	for (uint32_t i = 0; i < t->span_cnt; i++) {
+		const struct span *s = t->spans[i];
+
+		if (s->start_ns > p.key_ns && s->start_ns >= f->range.from_ns &&
+		    (!f->range.to_ns || s->start_ns < f->range.to_ns) && cond_match(f->seek, s))
+			p.key_ns = s->start_ns;
+	}
+	return p;
 }
 
 static int in_order(const void *a, const void *b)
@@ -58,10 +73,8 @@ static void prune(struct collector *c)
 		*find_slot(c, &c->item[i].id) = i + 1;
 }
 
-static bool collect(void *ctx, const struct span *s)
+static bool collect_place(struct collector *c, struct place p)
 {
-	struct collector *c = ctx;
-	struct place p = { s->start_ns, s->trace_id };
 	uint32_t *slot;
 
 	if (c->from && !place_after(&p, c->from))
@@ -87,29 +100,80 @@ static bool collect(void *ctx, const struct span *s)
 	return true;
 }
 
+static bool collect(void *ctx, const struct span *s)
+{
+	struct collector *c = ctx;
+
+	if (c->sieve && !sieve_passes(c->sieve, store_trace_mark(&s->trace_id)))
+		return true;
+	return collect_place(c, (struct place){ s->start_ns, s->trace_id });
+}
+
+/* Extents of one place are in no order: what is below the floor is passed over, not the end. */
+static bool collect_extents(void *ctx, const struct trace_extent *x, uint32_t cnt, bool beyond)
+{
+	struct collector *c = ctx;
+
+	for (uint32_t i = 0; i < cnt; i++)
+		if (x[i].newest_ns && x[i].newest_ns >= c->floor_ns)
+			collect_place(c, (struct place){ x[i].newest_ns, x[i].id });
+	return true;
+}
+
+static bool wants_extent(void *ctx, uint32_t mark, bool beyond)
+{
+	return sieve_passes(((struct collector *)ctx)->sieve, mark);
+}
+
+/* What is left of the range behind 'from'. */
+static struct time_range range_behind(const struct finder *f, const struct place *from)
+{
+	struct time_range r = f->range;
+
+	if (from && (!r.to_ns || from->key_ns < r.to_ns))
+		r.to_ns = from->key_ns + 1;
+	return r;
+}
+
+static int scan_extents(struct finder *f, struct collector *c, struct time_range r)
+{
+	const struct extents q = { .range = r,
+				   .times = true,
+				   .wants = wants_extent,
+				   .floor_ns = &c->floor_ns,
+				   .deadline_ns = f->deadline_ns };
+
+	return store_extents(f->store, &q, collect_extents, c);
+}
+
 static int scan(struct finder *f, struct collector *c, uint64_t from_ns)
 {
-	struct scan q = { .range = f->range,
-			  .where = f->seek,
-			  .floor_ns = &c->floor_ns,
-			  .deadline_ns = f->deadline_ns };
+	struct time_range r = range_behind(f, c->from);
 	int err;
 
-	q.range.from_ns = MAX(q.range.from_ns, from_ns);
-	if (c->from && (!q.range.to_ns || c->from->key_ns < q.range.to_ns))
-		q.range.to_ns = c->from->key_ns + 1;
-	if (q.range.to_ns && q.range.to_ns <= q.range.from_ns)
+	r.from_ns = MAX(r.from_ns, from_ns);
+	if (r.to_ns && r.to_ns <= r.from_ns)
 		return 0;
-	err = store_scan(f->store, &q, collect, c);
+	if (f->sieve && f->seek->op == COND_TRUE) {
+		err = scan_extents(f, c, r);
+	} else {
+		const struct scan q = { .range = r,
+					.where = f->seek,
+					.floor_ns = &c->floor_ns,
+					.deadline_ns = f->deadline_ns };
+
+		err = store_scan(f->store, &q, collect, c);
+	}
 	prune(c);
 	return err;
 }
 
-static int collector_init(struct collector *c, const struct place *from, uint32_t max)
+static int collector_init(struct collector *c, const struct finder *f, const struct place *from,
+			  uint32_t max)
 {
 	uint32_t slots = 64;
 
-	*c = (struct collector){ .from = from, .max = max, .size = 4 * max };
+	*c = (struct collector){ .from = from, .sieve = f->sieve, .max = max, .size = 4 * max };
 	while (slots < 2 * c->size)
 		slots *= 2;
 	c->mask = slots - 1;
@@ -118,14 +182,71 @@ static int collector_init(struct collector *c, const struct place *from, uint32_
 	return c->item && c->slot ? 0 : -ENOMEM;
 }
 
+/* ---- few that pass: their places from themselves -------------------------------------------- */
+
+/* No more than this pass: cheaper than all spans that satisfy the condition. */
+#define FEW 4096u
+
+struct own_places {
+	const struct finder *f;
+	struct collector *c;
+};
+
+static int take_own_place(void *ctx, const struct place *p, const struct trace *t)
+{
+	struct own_places *o = ctx;
+	struct place own = { 0 };
+
+	if (t)
+		own = place_of(o->f, t);
+	if (own.key_ns)
+		collect_place(o->c, own);
+	return 0;
+}
+
+static int find_few(struct finder *f, struct collector *c, uint32_t few)
+{
+	struct collector pass;
+	struct own_places own = { f, c };
+	int err = collector_init(&pass, f, NULL, 2 * few + 64);
+
+	if (!err)
+		err = scan_extents(f, &pass, range_behind(f, c->from));
+	if (!err && pass.more) {
+		err = scan(f, c, 0);
+	} else if (!err) {
+		free(f->item);
+		f->item = pass.item;
+		f->cnt = pass.cnt;
+		pass.item = NULL;
+		err = finder_each(f, NULL, take_own_place, &own);
+		prune(c);
+		c->below = false; /* they came in no order */
+	}
+	free(pass.item);
+	free(pass.slot);
+	return err;
+}
+
+static int find(struct finder *f, struct collector *c)
+{
+	uint32_t passing = f->sieve ? sieve_passing(f->sieve) : UINT32_MAX;
+
+	if (!passing)
+		return 0;
+	if (passing <= FEW && f->seek->op != COND_TRUE)
+		return find_few(f, c, passing);
+	return scan(f, c, 0);
+}
+
 int finder_run(struct finder *f, const struct place *from, uint32_t max, bool *ret_all)
 {
 	struct collector c;
-	int err = collector_init(&c, from, max);
+	int err = collector_init(&c, f, from, max);
 
 	if (err)
 		goto out;
-	err = scan(f, &c, 0);
+	err = find(f, &c);
 	if (!err && c.below) {
 		c.cnt = 0;
 		prune(&c);
@@ -144,8 +265,21 @@ out:
 	return err;
 }
 
+int finder_sift(struct finder *f, const struct place *from)
+{
+	const struct need *need = f->need;
+	int err;
+
+	f->need = NULL; /* once is enough */
+	if (!need || f->sieve)
+		return 0;
+	err = sieve_new(f->store, need, range_behind(f, from), f->deadline_ns, &f->sieve);
+	return err == -EOPNOTSUPP ? 0 : err;
+}
+
 void finder_fini(struct finder *f)
 {
+	sieve_free(f->sieve);
 	free(f->item);
 	f->item = NULL;
 }
@@ -165,20 +299,6 @@ struct batch {
 	size_t bytes;
 	struct trace *trace[BATCH_MAX];
 };
-
-static struct place place_of(const struct finder *f, const struct trace *t)
-{
-	struct place p = { 0, t->id };
-
-	for (uint32_t i = 0; i < t->span_cnt; i++) {
-		const struct span *s = t->spans[i];
-
-		if (s->start_ns > p.key_ns && s->start_ns >= f->range.from_ns &&
-		    (!f->range.to_ns || s->start_ns < f->range.to_ns) && cond_match(f->seek, s))
-			p.key_ns = s->start_ns;
-	}
-	return p;
-}
 
 /* They come in the order of their ids here, mostly, so the next is looked at first. */
 static void take_trace(void *ctx, const struct trace *t)

@@ -3,6 +3,7 @@
 #ifndef API_SEARCH_PARTS_H
 #define API_SEARCH_PARTS_H
 
+#include "api/need.h"
 #include "api/search.h"
 #include "api/traceql_ast.h"
 
@@ -24,10 +25,15 @@ struct finder {
 	/* What is read of spans; NULL: everything. */
 	const struct field *fields;
 	uint32_t field_cnt;
-	struct place *item; /* owned: found, in order */
+	const struct need *need; /* of their traces; NULL: nothing */
+	struct sieve *sieve;	 /* owned; NULL: all pass */
+	struct place *item;	 /* owned: found, in order */
 	uint32_t cnt;
 };
 
+/* From now on traces that lack what is needed are not found. Worth its while once many were found
+ * in vain. 0, -ETIMEDOUT, -EIO, -ENOMEM. */
+int finder_sift(struct finder *f, const struct place *from);
 /* The first max traces behind 'from' (NULL: of all), in order, in f->item; ret_all: there are no
  * more. A trace may be among them that has a newer span before 'from'. 0, -ETIMEDOUT, -EIO,
  * -ENOMEM. */

@@ -250,6 +250,13 @@ struct lowered {
 
 struct lowered lower_expr(struct arena *mem, const struct expr *e);
 struct lowered lower_query(struct arena *mem, const struct traceql *q);
+/* A stage that compares one aggregate with a number, that on its left; agg is NULL for others. */
+struct folded {
+	const struct scalar *agg;
+	enum op cmp;
+	double value;
+};
+struct folded fold_scalar(const struct stage *s);
 /* Of two that must both be true of a trace the one that fewer spans satisfy, as far as can be told
  * without looking. */
 const struct cond *cond_cheaper(const struct cond *a, const struct cond *b);

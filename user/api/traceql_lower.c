@@ -5,6 +5,8 @@
  */
 #include "api/traceql_ast.h"
 
+#include <math.h>
+
 /* Terms of one chain of && or || that are told apart; past it nothing is said. */
 #define CHAIN_MAX 256u
 
@@ -130,12 +132,17 @@ static struct lowered lower_chain(struct arena *mem, const struct expr *e)
 static const struct cond *lower_other(struct arena *mem, const struct expr *e)
 {
 	const struct tql_field *f = e->left->kind == EXPR_FIELD ? e->left->field : NULL;
+	bool ignored = true;
 	struct cond *c;
 
 	if (!f || !e->cond || e->cond->op != COND_CMP || e->cond->cmp == CMP_EXISTS)
 		return &cond_all;
 	if (f->ask == ASK_FIELD && f->of_parent) /* only attributes have a parent's form */
 		return e->cond;
+	if (f->ask == ASK_TRACE_DURATION && (e->op == OP_LT || e->op == OP_LE))
+		return or_all(cond_cmp(mem, (struct field){ .kind = FIELD_DURATION }, e->cond->cmp,
+				       e->cond->value),
+			      &ignored); /* no span lasts longer than its trace */
 	if (f->ask != ASK_ROOT_NAME && f->ask != ASK_ROOT_SERVICE)
 		return &cond_all;
 	c = arena_alloc(mem, sizeof(*c));
@@ -199,6 +206,36 @@ static const struct cond *lower_set(struct arena *mem, const struct spanset *s)
 	return s->op == OP_OR ? or_all(cond_or(mem, l, r), &ignored) : cond_cheaper(l, r);
 }
 
+struct folded fold_scalar(const struct stage *s)
+{
+	static const enum op mirrored[] = { [OP_EQ] = OP_EQ, [OP_NE] = OP_NE, [OP_LT] = OP_GT,
+					    [OP_LE] = OP_GE, [OP_GT] = OP_LT, [OP_GE] = OP_LE };
+	const struct scalar *l = s->left, *r = s->right;
+
+	if (l->agg && !r->agg && !r->op)
+		return (struct folded){ l, s->cmp, r->value };
+	if (r->agg && !l->agg && !l->op)
+		return (struct folded){ r, mirrored[s->cmp], l->value };
+	return (struct folded){ .agg = NULL };
+}
+
+/* Not all spans lie on the other side of a number that their least, greatest or mean is on this
+ * side of. */
+static const struct cond *lower_scalar(struct arena *mem, const struct stage *s)
+{
+	struct folded f = fold_scalar(s);
+	const struct expr *of = f.agg ? f.agg->of : NULL;
+	bool ignored = true, more = f.cmp == OP_GT || f.cmp == OP_GE;
+	struct value v = { .type = VALUE_DOUBLE, .d = f.value };
+
+	if (!of || f.agg->agg == AGG_SUM || of->kind != EXPR_FIELD || of->field->ask != ASK_FIELD ||
+	    of->field->of_parent || (!more && f.cmp != OP_LT && f.cmp != OP_LE))
+		return &cond_all;
+	if (f.agg->agg == AGG_AVG) /* of which rounding is a part */
+		v.d += fabs(v.d) * (more ? -1e-6 : 1e-6);
+	return or_all(cond_cmp(mem, of->field->field, more ? CMP_GE : CMP_LE, v), &ignored);
+}
+
 /* Filters one after the other select spans that pass each; behind another stage, the trace still
  * has spans that pass. */
 static struct lowered lower_pipeline(struct arena *mem, const struct stage *first)
@@ -211,6 +248,8 @@ static struct lowered lower_pipeline(struct arena *mem, const struct stage *firs
 
 		if (s->kind != STAGE_SPANSET || !s->set->filter)
 			plain = all.exact = false;
+		if (s->kind == STAGE_SCALAR)
+			all.other = cond_cheaper(all.other, lower_scalar(mem, s));
 		if (s->kind != STAGE_SPANSET)
 			continue;
 		if (!plain) {

@@ -110,11 +110,12 @@ static int count_traces(struct run *r)
 {
 	struct finder f = { .store = r->store,
 			    .seek = cond_cheaper(r->lowered.span, r->lowered.other),
+			    .need = need_of_query(r->f.mem, r->f.q->query),
 			    .range = r->scan.range,
 			    .deadline_ns = r->scan.deadline_ns };
 	struct place from;
 	bool all = false, first = true;
-	int err = 0;
+	int err = finder_sift(&f, NULL);
 
 	while (!err && !all) {
 		from = r->last;

@@ -48,6 +48,8 @@ void block_builder_free(struct block_builder *b);
 /* 0 or -EBADMSG. To be called once on what comes from a disk, before the others. */
 int block_filter_check(struct str filter);
 bool block_may_have_trace(struct str filter, const struct trace_id *id);
+/* Of its traces: the same four bytes wherever the trace is. Their number, at most max. */
+uint32_t block_marks(struct str filter, uint32_t from, uint32_t *ret_marks, uint32_t max);
 /* False only when no span of the block can satisfy it. */
 bool block_may_match(const struct block_index *x, struct str filter, const struct cond *c);
 /* Each (service, name, kind) once; each (kind of attribute, key) once. */
@@ -81,6 +83,11 @@ int block_trace_fields(struct block *b, const struct trace_id *ids, size_t cnt,
 /* As store_scan(), newest first. Returns 1 when the visitor ended it. */
 int block_scan(struct block *b, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *s), void *ctx);
+/* As store_extents() for what is exact; 'beyond' goes to q->wants. Returns 1 when the visitor ended
+ * it. */
+int block_extents(struct block *b, const struct extents *q, bool beyond,
+		  bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt, bool beyond),
+		  void *ctx);
 /* As store_values(). */
 int block_values(struct block *b, const struct field *f, const struct cond *where,
 		 struct time_range r, bool (*visit)(void *ctx, const struct value *v), void *ctx);

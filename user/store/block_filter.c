@@ -69,6 +69,18 @@ bool block_may_have_trace(struct str filter, const struct trace_id *id)
 	return marks_have(f.traces, text_hash((struct str){ (const char *)id->b, sizeof(id->b) }));
 }
 
+uint32_t block_marks(struct str filter, uint32_t from, uint32_t *ret_marks, uint32_t max)
+{
+	struct filter f;
+	uint32_t cnt = 0;
+
+	if (!filter_parse(filter, &f))
+		return 0;
+	for (size_t i = from; i < f.traces.len / 4 && cnt < max; i++)
+		ret_marks[cnt++] = mark_at(f.traces, i);
+	return cnt;
+}
+
 /* ---- lists ---- */
 
 struct operation {

@@ -164,11 +164,24 @@ static int match_traces(struct block *b, const struct cond *c, const uint8_t *in
 	return err;
 }
 
+/* Whether there is a parent is known without its id. */
+static int match_parents(struct block *b, const uint8_t *in, uint8_t *out)
+{
+	int err = load_ints(b, &b->ints[INTS_PARENT]);
+
+	for (uint32_t i = 0; i < b->rows && !err; i++)
+		out[i] = in[i] && ints_at(&b->ints[INTS_PARENT], i);
+	return err;
+}
+
 static int match_ids(struct block *b, const struct cond *c, const uint8_t *in, uint8_t *out)
 {
 	struct span probe = { 0 };
-	int err = load_ids(b);
+	int err;
 
+	if (c->cmp == CMP_EXISTS && c->field.kind == FIELD_PARENT_ID)
+		return match_parents(b, in, out);
+	err = load_ids(b);
 	for (uint32_t i = 0; i < b->rows && !err; i++) {
 		out[i] = 0;
 		if (!in[i])

@@ -468,6 +468,7 @@ const struct store_ops engine_embedded = {
 	.traces = engine_traces,
 	.trace_fields = engine_trace_fields,
 	.scan = engine_scan,
+	.extents = engine_extents,
 	.services = engine_services,
 	.operations = engine_operations,
 	.tags = engine_tags,

@@ -364,6 +364,10 @@ int engine_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
 			const struct field *fields, size_t field_cnt, struct trace_sink out);
 int engine_scan(struct store *s, const struct scan *q,
 		bool (*visit)(void *ctx, const struct span *sp), void *ctx);
+int engine_extents(struct store *s, const struct extents *q,
+		   bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt,
+				 bool beyond),
+		   void *ctx);
 int engine_services(struct store *s, struct time_range r,
 		    void (*visit)(void *ctx, struct str service), void *ctx);
 int engine_operations(struct store *s, struct str service, struct time_range r,

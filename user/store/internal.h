@@ -37,6 +37,11 @@ struct store_ops {
 			    const struct field *fields, size_t field_cnt, struct trace_sink out);
 	int (*scan)(struct store *s, const struct scan *q,
 		    bool (*visit)(void *ctx, const struct span *sp), void *ctx);
+	/* NULL: there are no such places */
+	int (*extents)(struct store *s, const struct extents *q,
+		       bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt,
+				     bool beyond),
+		       void *ctx);
 	int (*services)(struct store *s, struct time_range r,
 			void (*visit)(void *ctx, struct str service), void *ctx);
 	int (*operations)(struct store *s, struct str service, struct time_range r,

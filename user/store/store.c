@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <xxhash.h>
 
 static const struct store_ops *const engines[] = {
 	&engine_clickhouse, &engine_embedded, /* takes what no scheme of another claims */
@@ -113,6 +114,18 @@ int store_scan(struct store *s, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *sp), void *ctx)
 {
 	return s->ops->scan(s, q, visit, ctx);
+}
+
+int store_extents(struct store *s, const struct extents *q,
+		  bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt, bool beyond),
+		  void *ctx)
+{
+	return s->ops->extents ? s->ops->extents(s, q, visit, ctx) : -EOPNOTSUPP;
+}
+
+uint32_t store_trace_mark(const struct trace_id *id)
+{
+	return (uint32_t)(XXH3_64bits(id->b, sizeof(id->b)) >> 32);
 }
 
 int store_services(struct store *s, struct time_range r,
