@@ -133,12 +133,30 @@ static size_t span_extent(const struct span *s)
 	return sum;
 }
 
-static size_t owners_extent(const struct span *s)
+static size_t scope_extent(const struct scope *s)
 {
-	return pairs_extent(s->resource->attrs.item, s->resource->attrs.cnt, 0) +
-	       s->resource->schema_url.len + s->resource->service.len +
-	       pairs_extent(s->scope->attrs.item, s->scope->attrs.cnt, 0) + s->scope->name.len +
-	       s->scope->version.len + s->scope->schema_url.len;
+	return pairs_extent(s->attrs.item, s->attrs.cnt, 0) + s->name.len + s->version.len +
+	       s->schema_url.len;
+}
+
+static struct resource_memo *memo_of(struct block_builder *b, const struct resource *r)
+{
+	return &b->memo[(uint64_t)(uintptr_t)r * 0x9e3779b97f4a7c15u >> 58];
+}
+
+/* A freed resource's address may come again: equal contents, not the address, decide. */
+static bool memo_holds(const struct resource_memo *m, const struct resource *r)
+{
+	return m->resource == r && m->hash == r->hash && m->attrs == r->attrs.cnt &&
+	       m->dropped == r->attrs.dropped && str_eq(m->schema_url, r->schema_url);
+}
+
+/* One that the block has already takes no more. */
+static size_t resource_extent(struct block_builder *b, const struct resource *r)
+{
+	if (memo_holds(memo_of(b, r), r))
+		return 0;
+	return pairs_extent(r->attrs.item, r->attrs.cnt, 0) + r->schema_url.len + r->service.len;
 }
 
 /* ---- what spans share ---- */
@@ -170,13 +188,10 @@ static int add_tags(struct block_builder *b, enum field_kind kind, const struct 
 
 static uint32_t add_resource(struct block_builder *b, const struct resource *r)
 {
-	uint64_t mix = (uint64_t)(uintptr_t)r * 0x9e3779b97f4a7c15u;
-	struct resource_memo *m = &b->memo[mix >> 58];
+	struct resource_memo *m = memo_of(b, r);
 	uint32_t number;
 
-	/* a freed resource's address may come again: equal contents, not the address, decide */
-	if (m->resource == r && m->hash == r->hash && m->attrs == r->attrs.cnt &&
-	    m->dropped == r->attrs.dropped && str_eq(m->schema_url, r->schema_url))
+	if (memo_holds(m, r))
 		return m->number;
 	buf_clear(&b->scratch);
 	put_resource(&b->scratch, r);
@@ -368,9 +383,10 @@ static uint32_t add_name(struct block_builder *b, struct str name)
 	return b->name_last;
 }
 
-static int admit(const struct block_builder *b, const struct span *s)
+static int admit(struct block_builder *b, const struct span *s)
 {
-	size_t extent = span_extent(s), owners = owners_extent(s);
+	size_t extent = span_extent(s);
+	size_t owners = resource_extent(b, s->resource) + scope_extent(s->scope);
 
 	if (extent > BLOCK_SPAN_BYTES_MAX || owners > BLOCK_SPAN_BYTES_MAX / 2 ||
 	    s->attrs.cnt > COLUMNS_MAX)
