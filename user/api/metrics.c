@@ -21,11 +21,6 @@ struct page {
 
 static const struct str total = { "_total", 6 };
 
-static bool ends_with(struct str s, struct str end)
-{
-	return s.len >= end.len && str_eq(str_from(s, s.len - end.len), end);
-}
-
 /* Label values and help lines have the same escapes, but for the quote. */
 static void add_escaped(struct buf *out, const char *s, bool quote)
 {
@@ -52,7 +47,7 @@ static bool open_family(struct page *p, const char *name, const char *type, cons
 	p->name[p->names++] = name;
 	/* OpenMetrics wants every counter's sample to end in _total. */
 	if (p->openmetrics && !strcmp(type, "counter")) {
-		if (ends_with(family, total))
+		if (str_ends(family, total))
 			family.len -= total.len;
 		else
 			type = "unknown";

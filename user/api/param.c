@@ -13,14 +13,6 @@
 
 /* ---- percent-decoding ---- */
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool uri_decode(struct arena *mem, struct str s, bool query, struct str *ret)
 {
 	char *out = arena_alloc_raw(mem, s.len + 1);
@@ -32,8 +24,8 @@ bool uri_decode(struct arena *mem, struct str s, bool query, struct str *ret)
 		char c = s.p[i];
 
 		if (c == '%') {
-			int high = i + 2 < s.len ? hex_digit(s.p[i + 1]) : -1;
-			int low = i + 2 < s.len ? hex_digit(s.p[i + 2]) : -1;
+			int high = i + 2 < s.len ? char_hex(s.p[i + 1]) : -1;
+			int low = i + 2 < s.len ? char_hex(s.p[i + 2]) : -1;
 
 			if (high < 0 || low < 0)
 				return false;

@@ -15,6 +15,7 @@
 #include "api/source_json.h"
 #include "core/clock.h"
 #include "core/log.h"
+#include "core/write.h"
 
 #define FILE_MAX (256u << 10)
 
@@ -28,20 +29,6 @@ struct sources {
 };
 
 /* ---- the file ---- */
-
-static int write_all(int fd, struct str s)
-{
-	while (s.len) {
-		ssize_t n = write(fd, s.p, s.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		s = str_from(s, (size_t)n);
-	}
-	return 0;
-}
 
 /* The whole file is there or the one before it is. */
 static int replace_file(const char *path, struct str text)

@@ -107,14 +107,6 @@ static enum op mirrored(enum op op)
 	}
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* An id written in hex, with or without leading zeros; what is none becomes bytes that no id is. */
 static struct value id_value(struct parser *p, struct str hex, size_t size)
 {
@@ -125,7 +117,7 @@ static struct value id_value(struct parser *p, struct str hex, size_t size)
 		return none;
 	for (size_t i = 0; i < hex.len; i++) {
 		size_t nibble = 2 * size - hex.len + i;
-		int digit = hex_digit(hex.p[i]);
+		int digit = char_hex(hex.p[i]);
 
 		if (digit < 0)
 			return none;

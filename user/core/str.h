@@ -41,6 +41,12 @@ static inline bool str_starts(struct str s, struct str prefix)
 	return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.p, prefix.p, prefix.len) == 0);
 }
 
+static inline bool str_ends(struct str s, struct str end)
+{
+	return s.len >= end.len &&
+	       (end.len == 0 || memcmp(s.p + s.len - end.len, end.p, end.len) == 0);
+}
+
 /* The part from byte 'from' on; empty when there is none. */
 static inline struct str str_from(struct str s, size_t from)
 {
@@ -52,6 +58,15 @@ static inline ptrdiff_t str_find(struct str s, char c)
 {
 	const char *at = s.len ? memchr(s.p, c, s.len) : NULL;
 	return at ? at - s.p : -1;
+}
+
+/* The value of a hex digit of either case; -1: it is none. */
+static inline int char_hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static inline bool char_is_blank(char c)

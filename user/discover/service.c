@@ -23,14 +23,6 @@ struct str env_value(struct str env, const char *name)
 	return (struct str){ NULL, 0 };
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9'   ? c - '0'
-	       : c >= 'a' && c <= 'f' ? c - 'a' + 10
-	       : c >= 'A' && c <= 'F' ? c - 'A' + 10
-				      : -1;
-}
-
 /* False when it is not well formed, holds a NUL or does not fit. */
 static bool percent_decode(struct str s, char *out, size_t size, struct str *ret)
 {
@@ -40,9 +32,9 @@ static bool percent_decode(struct str s, char *out, size_t size, struct str *ret
 		int c = (unsigned char)s.p[i];
 
 		if (c == '%') {
-			if (s.len - i < 3 || hex_digit(s.p[i + 1]) < 0 || hex_digit(s.p[i + 2]) < 0)
+			if (s.len - i < 3 || char_hex(s.p[i + 1]) < 0 || char_hex(s.p[i + 2]) < 0)
 				return false;
-			c = hex_digit(s.p[i + 1]) << 4 | hex_digit(s.p[i + 2]);
+			c = char_hex(s.p[i + 1]) << 4 | char_hex(s.p[i + 2]);
 			i += 2;
 		}
 		if (!c || len == size)

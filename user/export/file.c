@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/write.h"
+
 #define LINE_SPANS     64
 #define LINE_BYTES_MAX (64u << 20)
 #define SPANS_BYTES    (16u << 20) /* of a line */
@@ -34,20 +36,6 @@ struct otlp_file {
 static void drop(struct otlp_file *f, enum drop reason, uint64_t cnt)
 {
 	book_add(&f->books.dropped[reason], cnt);
-}
-
-static int write_all(int fd, struct str s)
-{
-	while (s.len) {
-		ssize_t n = write(fd, s.p, s.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		s = str_from(s, (size_t)n);
-	}
-	return 0;
 }
 
 /* What is pending as one line. */

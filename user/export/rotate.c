@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/write.h"
 #include "export/internal.h"
 
 #define KEEP_DEFAULT 5
@@ -114,20 +115,6 @@ static int make_ready(struct rotating *r, size_t more)
 }
 
 /* ---- writing ---- */
-
-static int write_all(int fd, struct str s)
-{
-	while (s.len) {
-		ssize_t n = write(fd, s.p, s.len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		s = str_from(s, (size_t)n);
-	}
-	return 0;
-}
 
 static int write_line(struct rotating *r, struct str body)
 {

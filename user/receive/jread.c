@@ -118,15 +118,11 @@ static int32_t code_unit(const char *p, const char *end)
 	if (end - p < 4)
 		return -1;
 	for (int i = 0; i < 4; i++) {
-		char c = p[i];
-		char lower = (char)(c | 0x20);
+		int digit = char_hex(p[i]);
 
-		if (c >= '0' && c <= '9')
-			v = v << 4 | (c - '0');
-		else if (lower >= 'a' && lower <= 'f')
-			v = v << 4 | (lower - 'a' + 10);
-		else
+		if (digit < 0)
 			return -1;
+		v = v << 4 | digit;
 	}
 	return v;
 }

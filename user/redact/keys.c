@@ -68,17 +68,10 @@ static const char *const id_endings[] = {
 	"trace_id", "trace.id", "traceid", "span_id", "span.id", "spanid", ".uid",
 };
 
-static bool ends_with(struct str s, const char *end)
-{
-	size_t len = strlen(end);
-
-	return s.len >= len && memcmp(s.p + s.len - len, end, len) == 0;
-}
-
 static bool ends_with_any(struct str s, const char *const *list, size_t cnt)
 {
 	for (size_t i = 0; i < cnt; i++)
-		if (ends_with(s, list[i]))
+		if (str_ends(s, str_of(list[i])))
 			return true;
 	return false;
 }

@@ -41,14 +41,6 @@ static const struct str secret_endings[] = {
 	STR_INIT("session_id"),
 };
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The name's last part, decoded and in lower case: user[pass%77ord] gives password. */
 static struct str clean_name(struct str name, char out[KEY_MAX])
 {
@@ -57,9 +49,9 @@ static struct str clean_name(struct str name, char out[KEY_MAX])
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.p[i];
 
-		if (c == '%' && i + 2 < name.len && hex_digit(name.p[i + 1]) >= 0 &&
-		    hex_digit(name.p[i + 2]) >= 0) {
-			c = (char)(hex_digit(name.p[i + 1]) << 4 | hex_digit(name.p[i + 2]));
+		if (c == '%' && i + 2 < name.len && char_hex(name.p[i + 1]) >= 0 &&
+		    char_hex(name.p[i + 2]) >= 0) {
+			c = (char)(char_hex(name.p[i + 1]) << 4 | char_hex(name.p[i + 2]));
 			i += 2;
 		}
 		if (c == '[' || c == '.' || c == '/') {

@@ -2,21 +2,13 @@
 /* Trace and span ids as people and programs write them. */
 #include "span/span.h"
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c |= 0x20;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Right-aligned into len bytes; zeros may stand in front of what does not fit. */
 static bool parse_hex(struct str text, uint8_t *out, size_t len)
 {
 	memset(out, 0, len);
 	for (size_t i = 0; i < text.len; i++) {
 		size_t from_right = text.len - 1 - i;
-		int digit = hex_digit(text.p[i]);
+		int digit = char_hex(text.p[i]);
 
 		if (digit < 0 || (from_right >= 2 * len && digit))
 			return false;

@@ -39,19 +39,12 @@ int value_write(struct buf *out, const struct value *v)
 /* ---- reading ------------------------------------------------------------------------------------
  */
 
-static bool ends_with(struct str s, const char *end)
-{
-	size_t len = strlen(end);
-
-	return s.len >= len && memcmp(s.p + s.len - len, end, len) == 0;
-}
-
 static bool names_something(struct str key)
 {
 	static const char *const end[] = { ".id", ".name", ".version", ".tag" };
 
 	for (size_t i = 0; i < ARRAY_LEN(end); i++)
-		if (ends_with(key, end[i]))
+		if (str_ends(key, str_of(end[i])))
 			return !str_eq(key, STR("thread.id"));
 	return false;
 }
