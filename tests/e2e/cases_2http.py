@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP/1.x as servers and clients really speak it."""
+import os
 import socket
 import threading
 import time
@@ -52,7 +53,7 @@ def case_chunked_answer(env):
         with http_conn(shop.port) as c:
             equal(c.get("/chunked")[2], b"one two three\n", "body")
             c.get("/echo/after")
-    chunked = t.spans.one(kind=SERVER, path="/chunked")
+    chunked = t.spans.one(kind=SERVER, path="/chunked", http__response__body__size=14)
     check(chunked.end - chunked.start >= 20e6, f"ends before its last chunk: {chunked}")
     t.spans.one(kind=SERVER, path="/echo/after")
 
@@ -79,6 +80,61 @@ def case_100_continue_is_one_request(env):
     s = t.spans.one(kind=SERVER)
     equal((s.attrs.get("http.request.method"), s.attrs.get("http.response.status_code")), ("POST", 200), "method, code")
     check(s.end - s.start >= 45e6, f"the interim answer ended it: {s}")
+
+
+def scripted(answers):
+    """A server in this process for one connection: after each head it has read, the bytes told. (port, thread)"""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def run():
+        with listener, listener.accept()[0] as c:
+            for answer in answers:
+                seen = b""
+                while not seen.endswith(b"\r\n\r\n"):
+                    seen += c.recv(1)
+                for part in answer:
+                    c.sendall(part)
+                    time.sleep(0.03)
+            c.recv(1)
+    thread = threading.Thread(target=run)
+    thread.start()
+    return listener.getsockname()[1], thread
+
+
+def case_early_hints_are_not_the_answer(env):
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"
+    port, thread = scripted([[hints, hints, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"],
+                             [b"HTTP/1.1 102 Processing\r\n\r\n" + hints + b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n"]])
+    with env.trace(pids=[os.getpid()]) as t:
+        with http_conn(port) as c:
+            c.send("GET /hints HTTP/1.1\r\nHost: a\r\n\r\n")
+            equal([c.response()[0] for _ in range(3)], [103, 103, 200], "answers")
+            c.send("GET /work HTTP/1.1\r\nHost: a\r\n\r\n")
+            equal([c.response()[0] for _ in range(3)], [102, 103, 404], "answers")
+        thread.join()
+    for kind in (SERVER, CLIENT):
+        first = t.spans.one(kind=kind, path="/hints", http__response__status_code=200)
+        check(first.end - first.start >= 55e6, f"an interim answer ended it: {first}")
+        t.spans.one(kind=kind, path="/work", http__response__status_code=404)
+    equal(len(t.spans), 4, "spans in all")
+
+
+def case_a_websocket_is_one_request(env):
+    upgrade = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+    fake = b"GET /fake HTTP/1.1\r\nHost: a\r\n\r\n"  # as text in a frame, where nobody speaks HTTP any more
+    port, thread = scripted([[upgrade, b"\x81\x05hello"], [b"\x81\x26HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"]])
+    with env.trace(pids=[os.getpid()]) as t:
+        with http_conn(port) as c:
+            equal(c.get("/chat", headers="Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")[0], 101, "answer")
+            equal(c.f.read(7), b"\x81\x05hello", "the first frame")
+            c.send(b"\x81" + bytes([len(fake)]) + fake)
+            equal(c.f.read(2), b"\x81\x26", "the next frame")
+        thread.join()
+    t.spans.one(kind=SERVER, path="/chat", http__response__status_code=101, status=STATUS_UNSET)
+    t.spans.one(kind=CLIENT, path="/chat", http__response__status_code=101, status=STATUS_UNSET)
+    equal(len(t.spans), 2, "spans in all")
 
 
 def case_status_by_the_conventions(env):

@@ -198,6 +198,11 @@ static void add_sizes(struct build *b, bool http)
 	if (b->d->response_size != UINT64_MAX)
 		add_own_int(b, http ? "http.response.size" : "telltale.response.size",
 			    (int64_t)b->d->response_size);
+	/* of chunks, which no head declared */
+	if (http && b->d->request_body != UINT64_MAX)
+		add_int(b, "http.request.body.size", (int64_t)b->d->request_body);
+	if (http && b->d->response_body != UINT64_MAX)
+		add_int(b, "http.response.body.size", (int64_t)b->d->response_body);
 	if (b->d->truncated)
 		attrs_add_bool(&b->s->attrs, b->mem, "telltale.truncated", true);
 	if (b->x->end == END_OPEN)

@@ -25,7 +25,11 @@ static struct draft *draft_new(struct correlate *c)
 			return NULL;
 		}
 	}
-	*d = (struct draft){ .mem = mem, .request_size = UINT64_MAX, .response_size = UINT64_MAX };
+	*d = (struct draft){ .mem = mem,
+			     .request_size = UINT64_MAX,
+			     .response_size = UINT64_MAX,
+			     .request_body = UINT64_MAX,
+			     .response_body = UINT64_MAX };
 	return d;
 }
 

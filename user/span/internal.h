@@ -178,6 +178,7 @@ struct draft {
 	enum span_status status, server_status;
 	struct str error_type, status_message;
 	uint64_t request_size, response_size;  /* UINT64_MAX: not known */
+	uint64_t request_body, response_body;  /* known at the end only; else UINT64_MAX */
 	uint32_t retransmits, retransmits_end; /* of the connection when it began and ended */
 	uint32_t err;			       /* errno of an end before its time */
 	bool request_began, response_began;    /* attributes are here */

@@ -189,6 +189,8 @@ static void response_take(struct correlate *c, struct exchange *x, const struct 
 	if (!(m->flags & MSG_END))
 		return;
 	d->response_size = x->response_len = m->size;
+	if (!(m->flags & MSG_BEGIN))
+		d->response_body = m->body_size;
 	x->response_end_ns = MAX(m->end_ns, x->response_ns);
 	if (m->flags & MSG_ABORTED)
 		d->err = m->err;
@@ -272,6 +274,8 @@ static struct exchange *request_begin(struct correlate *c, struct link *l, const
 static void request_end(struct correlate *c, struct exchange *x, const struct msg *m)
 {
 	x->draft->request_size = x->request_len = m->size;
+	if (!(m->flags & MSG_BEGIN))
+		x->draft->request_body = m->body_size;
 	x->request_end_ns = MAX(m->end_ns, x->start_ns);
 	if (m->flags & MSG_ABORTED) {
 		x->draft->err = m->err;
