@@ -2,8 +2,8 @@
 """Redis, PostgreSQL, MariaDB and DNS."""
 import socket
 
-from lib import (CLIENT, SERVER, STATUS_ERROR, STATUS_UNSET, TELLTALE, Conn, check, dns_server, equal, need, parse_otlp,
-                 redis, resp, shared_mariadb, shared_postgres, shared_redis)
+from lib import (APPS, CLIENT, PYTHON, SERVER, STATUS_ERROR, STATUS_UNSET, TELLTALE, Conn, Skip, check, dns_server, equal,
+                 need, parse_otlp, redis, resp, shared_mariadb, shared_postgres, shared_redis)
 
 
 def traced(env, argv, want=0, environment=None):
@@ -153,6 +153,27 @@ def case_postgres_extended_and_prepared(env):
         check(all(s.status == STATUS_UNSET for s in selects), "their status")
 
 
+def case_postgres_pipeline(env):
+    """Messages of several statements before the first answer; the last of them fails."""
+    pg = shared_postgres(env)
+    script = env.write("pipeline.sql", "\\startpipeline\nSELECT 1 AS a;\nSELECT 2 AS b;\nSELECT 3/0 AS c;\n\\endpipeline\n")
+    spans = traced(env, [f"{pg.bindir}/pgbench", "-n", "-M", "extended", "-c", "1", "-t", "1", "-f", script], want=2, environment=pg.env)
+    got = [(s.attrs.get("db.query.text"), s.attrs.get("db.response.status_code"), s.status)
+           for s in sorted(spans.find(kind=CLIENT), key=lambda s: s.attrs.get("db.query.text"))]
+    equal(got, [("SELECT ? AS a;", None, STATUS_UNSET), ("SELECT ? AS b;", None, STATUS_UNSET),
+                ("SELECT ?/? AS c;", "22012", STATUS_ERROR)], "queries, codes, statuses")
+
+
+def case_postgres_cancel(env):
+    pg = shared_postgres(env)
+    script = ("import signal,subprocess,sys,time\np=subprocess.Popen(sys.argv[1:])\ntime.sleep(0.5)\n"
+              "p.send_signal(signal.SIGINT)\nsys.exit(p.wait())\n")
+    spans = traced(env, [PYTHON, "-c", script] + pg.psql + ["-c", "SELECT pg_sleep(20)"], want=1, environment=pg.env)
+    slept = spans.one(kind=CLIENT, db__operation__name="SELECT")
+    equal((slept.status, slept.attrs.get("db.response.status_code")), (STATUS_ERROR, "57014"), "status, code")
+    equal(spans.one(kind=CLIENT, db__operation__name="CANCEL").status, STATUS_UNSET, "status of the request to cancel")
+
+
 def case_postgres_copy(env):
     pg = shared_postgres(env)
     rows = env.write("rows.txt", "".join(f"{i}\tsecret value {i}\n" for i in range(2000)))
@@ -194,6 +215,20 @@ def case_mariadb_error(env):
     spans = traced(env, db.client + ["-e", "SELECT * FROM mysql.no_such_table"], want=1)
     s = spans.one(kind=CLIENT, status=STATUS_ERROR)
     equal(s.attrs.get("db.response.status_code"), "1146", "code")
+
+
+def case_mariadb_prepared_statements(env):
+    db = shared_mariadb(env)
+    app, sql = f"{APPS}/mysql_stmts.py", "SELECT user, 'top secret' FROM user WHERE host <> 'x'"
+    if env.run([PYTHON, app, str(db.port), "1", sql]).returncode == 77:
+        raise Skip("no libmariadb")
+    spans = traced(env, [PYTHON, app, str(db.port), "3", sql, "SELECT * FROM no_such_table"])
+    text = "SELECT user, ? FROM user WHERE host <> ?"
+    spans.one(kind=CLIENT, name="PREPARE user", db__query__text=text, status=STATUS_UNSET)
+    spans.count(3, kind=CLIENT, name="SELECT user", db__query__text=text, db__namespace="mysql", status=STATUS_UNSET)
+    failed = spans.one(kind=CLIENT, name="PREPARE no_such_table", status=STATUS_ERROR)
+    equal(failed.attrs.get("db.response.status_code"), "1146", "code")
+    equal(len(spans), 5, "spans in all")
 
 
 # ---- DNS ---------------------------------------------------------------------------------------
