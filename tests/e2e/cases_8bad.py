@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong is said in one clear line, with a fitting exit status."""
+import json
 import os
 import signal
 
@@ -97,6 +98,18 @@ def case_without_privileges(env):
         check(any(w in said for w in ("root", "sudo", "CAP_", "privilege")), f"what to do is not said: {said!r}")
     r = env.run([TELLTALE, "doctor", "--json"], **who)
     check(r.stdout.strip().startswith("{"), f"doctor without privileges: {r.stdout!r} {r.stderr!r}")
+
+
+def case_a_backend_that_this_kernel_refuses(env):
+    """The reason is the kernel's, and what is said to do helps."""
+    report = json.loads(env.run([TELLTALE, "doctor", "--json"]).stdout)
+    refused = [b for b in report["backends"] if not b["ok"]]
+    if not refused:
+        raise Skip("every backend works here")
+    said = refuses(env, ["trace", "--capture", refused[0]["name"], "--", "/bin/true"], refused[0]["name"],
+                   report["kernel"], "another --capture", status=125)
+    check("5.8 or newer" not in said, f"a newer kernel is asked for on {report['kernel']}: {said!r}")
+    equal(env.run([TELLTALE, "trace", "--capture", report["backend"], "--", "/bin/true"]).returncode, 0, "the other backend")
 
 
 def case_standard_output_closed_early(env):

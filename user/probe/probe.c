@@ -212,7 +212,9 @@ static void explain(struct probe *p, int err, enum capture asked)
 		if ((rows[i].flags & ROW_CORE) && p->state[i].reason[0])
 			at += (size_t)snprintf(p->why + at, sizeof(p->why) - at, " %s: %.60s;",
 					       rows[i].program, p->state[i].reason);
-	snprintf(p->why + at, sizeof(p->why) - at, " needs 5.8 or newer with BTF");
+	snprintf(p->why + at, sizeof(p->why) - at, "%s",
+		 asked == CAPTURE_AUTO ? " needs 5.8 or newer with BTF"
+				       : " another --capture may work");
 }
 
 static int choose_capture(struct probe *p, const struct btf *btf, const struct probe_cfg *cfg)
