@@ -61,6 +61,15 @@ void answer_intake(struct answer *a, const struct intake *in)
 	intake_why(in, a->text);
 }
 
+void answer_not_kept(struct answer *a, unsigned int cnt)
+{
+	size_t len = strlen(a->text);
+
+	a->rejected += cnt;
+	snprintf(a->text + len, sizeof(a->text) - len, "%s%u span%s too large to be stored",
+		 len ? "; " : "", cnt, cnt == 1 ? " is" : "s are");
+}
+
 bool answer_admits(struct answer *a, struct gate *g, const struct receive_producer *p)
 {
 	uint32_t wait_s = gate_admit(g);

@@ -322,12 +322,14 @@ void grpc_calls_done(struct grpc_server *s)
 	for (; call; call = next) {
 		next = call->next_done;
 		call->waiting = false;
+		if (call->ack > 0)
+			answer_not_kept(&call->answer, (unsigned int)call->ack);
 		pthread_mutex_lock(&s->lock);
 		s->pending--;
 		pthread_mutex_unlock(&s->lock);
 		if (!call->conn)
 			call_free(call);
-		else if (call->ack)
+		else if (call->ack < 0)
 			refuse(call, call->ack, "");
 		else
 			grpc_call_answer(call);

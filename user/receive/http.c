@@ -253,7 +253,9 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *conn, const 
 		return take_piece(r, piece, len);
 	}
 	if (r->waiting) {
-		if (r->ack)
+		if (r->ack > 0)
+			answer_not_kept(&r->answer, (unsigned int)r->ack);
+		else if (r->ack)
 			answer_error(&r->answer, r->server->gate, r->ack, "");
 		return send_answer(r);
 	}

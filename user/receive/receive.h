@@ -19,6 +19,7 @@
  *              or end more than a day ahead of this machine's clock
  *   too_large  a value above 1 MiB, a span above 4 MiB, a resource or scope above 256 KiB
  *   too_deep   values nested deeper than VALUE_DEPTH_MAX
+ * and those that the producer says, when acknowledging, are too large for it.
  * Corrected and counted, not rejected: an end before the start becomes the start; text that is not
  * UTF-8 gets U+FFFD for each ill-formed run; kinds and status codes that OTLP does not know become
  * unspecified. Of one list at most 1,024 attributes (128 events, 128 links) are kept, the rest is
@@ -34,9 +35,10 @@
 #define RECEIVE_GRPC_DEFAULT "127.0.0.1:4317"
 #define RECEIVE_WHY_MAX	     256
 
-/* Called once, from any thread or from within sync. err: 0, or why it may be sent again. */
+/* Called once, from any thread or from within sync. result: 0; -errno, why it may be sent again;
+ * above 0: so many spans are too large to be kept, the others are. */
 struct receive_ack {
-	void (*done)(void *ctx, int err);
+	void (*done)(void *ctx, int result);
 	void *ctx;
 };
 

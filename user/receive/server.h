@@ -92,6 +92,8 @@ void answer_set(struct answer *a, unsigned int http, const char *fmt, ...)
 void answer_error(struct answer *a, const struct gate *g, int err, const char *why);
 /* Of a request that was read to its end. */
 void answer_intake(struct answer *a, const struct intake *in);
+/* Spans of it were not kept by whoever acknowledged. */
+void answer_not_kept(struct answer *a, unsigned int cnt);
 /* Whether a request may come at all: rate, the producer. False: a is set. */
 bool answer_admits(struct answer *a, struct gate *g, const struct receive_producer *p);
 enum outcome answer_outcome(const struct answer *a);

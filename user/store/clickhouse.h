@@ -45,6 +45,7 @@ struct ch_writer {
 	struct resource *resource; /* of the last span, as it is written */
 	struct buf resource_text;
 	int err;	      /* the next sync's, when it is known already */
+	int too_large;	      /* spans since the last sync */
 	uint64_t first, last; /* batches of what was pushed since the last sync; 0: nothing */
 	struct ch_writer *prev, *next;
 };
@@ -52,7 +53,7 @@ struct ch_writer {
 struct ch_waiting {
 	struct store_ack ack;
 	uint64_t first; /* batch that it waits for, too */
-	int err;
+	int err;	/* or how many spans are too large */
 	uint64_t since_ns;
 };
 

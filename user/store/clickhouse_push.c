@@ -100,7 +100,9 @@ static void note_dropped(struct clickhouse *c, struct ch_writer *w, int err)
 
 	book_add(&c->books.dropped[why], 1);
 	/* sending a span again that is too large would end the same way */
-	if (err != -E2BIG)
+	if (err == -E2BIG)
+		w->too_large++;
+	else
 		w->err = err;
 }
 
@@ -151,8 +153,9 @@ static int wait_with(struct clickhouse *c, struct ch_writer *w, struct store_ack
 		b->waiting = more;
 		b->waiting_size = size;
 	}
-	b->waiting[b->waiting_cnt++] =
-		(struct ch_waiting){ .ack = ack, .first = w->first, .since_ns = clock_mono_ns() };
+	b->waiting[b->waiting_cnt++] = (struct ch_waiting){
+		.ack = ack, .first = w->first, .err = w->too_large, .since_ns = clock_mono_ns()
+	};
 	pthread_cond_signal(&c->wake);
 	return 0;
 }
@@ -170,7 +173,9 @@ void ch_writer_sync(struct store_writer *sw, struct store_ack ack)
 		err = wait_with(c, w, ack);
 		now = err != 0;
 	}
-	w->err = 0;
+	if (now && !err)
+		err = w->too_large;
+	w->err = w->too_large = 0;
 	w->first = 0;
 	pthread_mutex_unlock(&c->lock);
 	if (now)

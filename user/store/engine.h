@@ -247,6 +247,7 @@ void distinct_free(struct distinct *d);
 struct writer {
 	struct store_writer base;
 	int err;	      /* the next sync's, when it is known already */
+	int too_large;	      /* spans since the last sync */
 	uint64_t first, last; /* epochs of what was pushed since the last sync; 0: nothing */
 	struct writer *prev, *next;
 };
@@ -254,7 +255,7 @@ struct writer {
 struct waiting {
 	struct store_ack ack;
 	uint64_t first;
-	int err;
+	int err; /* or how many spans are too large */
 };
 
 /* One builder and who waits for it. Heads become durable in the order of their epochs. */

@@ -141,7 +141,9 @@ static void note_dropped(struct engine *e, struct writer *w, int err)
 
 	book_add(&e->books.dropped[why], 1);
 	/* sending a span again that is too large would end the same way */
-	if (err != -E2BIG)
+	if (err == -E2BIG)
+		w->too_large++;
+	else
 		w->err = err;
 }
 
@@ -195,7 +197,8 @@ static int wait_with(struct engine *e, struct writer *w, struct store_ack ack)
 		h->waiting = more;
 		h->waiting_size = size;
 	}
-	h->waiting[h->waiting_cnt++] = (struct waiting){ .ack = ack, .first = w->first };
+	h->waiting[h->waiting_cnt++] =
+		(struct waiting){ .ack = ack, .first = w->first, .err = w->too_large };
 	if (h == e->open && h->waiting_cnt == 1)
 		pthread_cond_signal(&e->commit_wake);
 	return 0;
@@ -214,7 +217,9 @@ void engine_sync(struct store_writer *sw, struct store_ack ack)
 		err = wait_with(e, w, ack);
 		now = err != 0;
 	}
-	w->err = 0;
+	if (now && !err)
+		err = w->too_large;
+	w->err = w->too_large = 0;
 	w->first = 0;
 	pthread_mutex_unlock(&e->lock);
 	if (now)

@@ -58,11 +58,12 @@ void store_close(struct store *s);
 struct store_writer; /* of one thread */
 struct store_writer *store_writer_new(struct store *s);
 void store_writer_push(struct store_writer *w, const struct span *s);
-/* Called once, from a thread of the store or from within store_writer_sync. err: 0, -ENOSPC,
- * -EAGAIN (queue full), -EIO, ...: not everything since the last sync was kept; it may be sent
- * again. */
+/* Called once, from a thread of the store or from within store_writer_sync. result: 0; -ENOSPC,
+ * -EAGAIN (queue full), -EIO, ...: not everything since the last sync was kept, it may be sent
+ * again; above 0: so many spans are too large for this store and never will be, the others are
+ * durable. */
 struct store_ack {
-	void (*done)(void *ctx, int err);
+	void (*done)(void *ctx, int result);
 	void *ctx;
 };
 void store_writer_sync(struct store_writer *w, struct store_ack ack);

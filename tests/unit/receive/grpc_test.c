@@ -120,6 +120,9 @@ static void acknowledged_when_durable(void **state)
 
 	world.later = true;
 	assert_int_equal(call_with(buf_str(&b), false, NULL), 0);
+	world.sync_err = 2; /* that many are too large */
+	assert_int_equal(call_with(buf_str(&b), false, NULL), 0);
+	assert_non_null(memmem(client.reply.p, client.reply.len, "2 spans are too large", 21));
 	world.sync_err = -ENOSPC;
 	assert_int_equal(call_with(buf_str(&b), false, NULL), 14);
 	assert_non_null(strstr(client.message, "no room"));

@@ -203,6 +203,11 @@ static void acknowledged_when_durable(void **state)
 	world.later = true;
 	ask(NULL, "/v1/traces", JSON, NULL, buf_str(&b));
 	wants(200, NULL, "{}");
+	world.sync_err = 2; /* that many are too large */
+	ask(NULL, "/v1/traces", JSON, NULL, buf_str(&b));
+	wants(200, NULL,
+	      "{\"partialSuccess\":{\"rejectedSpans\":\"2\","
+	      "\"errorMessage\":\"2 spans are too large to be stored\"}}");
 	world.sync_err = -ENOSPC;
 	ask(NULL, "/v1/traces", JSON, NULL, buf_str(&b));
 	wants(503, "retry-after: 1", "no room on the disk");
@@ -214,7 +219,7 @@ static void acknowledged_when_durable(void **state)
 	world.admits_err = -EAGAIN;
 	ask(NULL, "/v1/traces", JSON, NULL, buf_str(&b));
 	wants(503, "retry-after: 1", NULL);
-	assert_int_equal(world_pushed(), 15);
+	assert_int_equal(world_pushed(), 20);
 	buf_fini(&b);
 }
 

@@ -72,6 +72,26 @@ static void a_batch_that_came_twice_counts_once(void **state)
 	trace_put(trace);
 }
 
+static void spans_that_are_too_large_are_told(void **state)
+{
+	size_t len = 9 << 20;
+	char *text = calloc(1, len);
+	struct attr item[3];
+	struct span big = make_span(4, 1, item);
+
+	item[0].value.str = (struct str){ text, len };
+	assert_int_equal(open_store(&f), 0);
+	push(&f, 4, 0);
+	store_writer_push(f.writer, &big);
+	store_writer_push(f.writer, &big);
+	assert_int_equal(sync_writer(f.writer), 2);
+	assert_true(has_trace(f.store, 4, 1));
+	store_writer_push(f.writer, &big);
+	assert_int_equal(sync_writer(f.writer), 1);
+	assert_int_equal(sync_writer(f.writer), 0);
+	free(text);
+}
+
 static void a_second_writer_is_told_who_the_first_is(void **state)
 {
 	struct store *second = NULL;
@@ -415,6 +435,7 @@ int main(void)
 		CASE(what_is_acknowledged_is_found_at_once_and_after_reopening),
 		CASE(a_trace_of_many_commits_and_openings_is_one),
 		CASE(a_batch_that_came_twice_counts_once),
+		CASE(spans_that_are_too_large_are_told),
 		CASE(a_second_writer_is_told_who_the_first_is),
 		CASE(a_reader_looks_on_beside_the_writer),
 		CASE(what_is_no_store_is_refused),
