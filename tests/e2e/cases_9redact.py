@@ -23,6 +23,8 @@ SECRETS = {
     "aws": "AKIAIOSFODNN7EXAMPLE", "header": "x-api-key-V4lue99", "nested": "nestedPassw0rd!",
     "event": "4012888888881881", "link": "linked.person@example.org", "name": "4222222222222", "status": "john@corp.example",
     "resource": "resourceS3cret", "scope": "scope.mail@example.net", "list": "378282246310005",
+    "command": "hunter2OfMysql", "argument": "hunter2OfCurl", "statement": "Mustermann-Key", "integer": "4000056655665556",
+    "state": "in.the.state@example.org",
 }
 
 
@@ -49,9 +51,13 @@ def spans(trace, s=SECRETS):
             ("http.request.header.cookie", {"arrayValue": {"values": [text(f"session={s['cookie']}")]}}),
             ("http.request.header.x-api-key", s["header"]), ("jwt", s["jwt"]),
             ("url.full", f"https://bob:{s['url']}@shop.example/pay?access_token={s['query']}&page=2"),
-            ("url.query", f"token={s['query']}"), ("db.password", s["dbpass"]), ("aws", f"key {s['aws']} used"),
+            ("url.query", f"token={s['query']}"),
+            ("process.command_line", f"mysql -u root -p{s['command']} shop"),
+            ("process.command_args", {"arrayValue": {"values": [text("curl"), text("-u"), text("bob:" + s["argument"])]}}),
+            ("orm.sql", f"UPDATE t SET name = '{s['statement']}'"), ("paid.with", {"intValue": s["integer"]}), ("db.password", s["dbpass"]), ("aws", f"key {s['aws']} used"),
             ("deep", {"kvlistValue": {"values": attributes([("password", s["nested"]),
                                                             ("cards", {"arrayValue": {"values": [text(s["list"])]}})])}})],
+             traceState=f"ot=th:0,who={s['state']},dd=s:1",
              status={"code": 2, "message": f"no such user {s['status']}"},
              events=[{"name": "exception", "timeUnixNano": str(now),
                       "attributes": attributes([("exception.message", f"card {s['event']} refused")])}],
@@ -86,6 +92,8 @@ def field(number, payload):
 def any_value(v):
     if "stringValue" in v:
         return field(1, v["stringValue"].encode())
+    if "intValue" in v:
+        return varint(3 << 3) + varint(int(v["intValue"]))
     if "arrayValue" in v:
         return field(5, b"".join(field(1, any_value(x)) for x in v["arrayValue"]["values"]))
     return field(6, b"".join(field(1, key_value(x)) for x in v["kvlistValue"]["values"]))
@@ -103,7 +111,7 @@ def span_bytes(s):
     def attrs(number, owner):
         return b"".join(field(number, key_value(a)) for a in owner.get("attributes", []))
     out = field(1, bytes.fromhex(s["traceId"])) + field(2, bytes.fromhex(s["spanId"])) + \
-        field(4, bytes.fromhex(s["parentSpanId"])) + field(5, s["name"].encode()) + varint(6 << 3) + varint(s["kind"]) + \
+        field(3, s.get("traceState", "").encode()) + field(4, bytes.fromhex(s["parentSpanId"])) + field(5, s["name"].encode()) + varint(6 << 3) + varint(s["kind"]) + \
         fixed64(7, s["startTimeUnixNano"]) + fixed64(8, s["endTimeUnixNano"]) + attrs(9, s)
     for e in s.get("events", []):
         out += field(11, fixed64(1, e["timeUnixNano"]) + field(2, e["name"].encode()) + attrs(3, e))
@@ -220,6 +228,9 @@ def case_secrets_are_nowhere(env):
         equal(shown["db.query.text"] in ("SELECT * FROM accounts WHERE name = ? AND id = ?", "SET session:1 ? ? ?"), True,
               f"queries: {shown['db.query.text']}")
         equal(shown["note"], "paid with REDACTED by REDACTED", "a sentence")
+        equal(shown["process.command_line"], "mysql -u root -pREDACTED shop", "a command line")
+        equal(shown["orm.sql"], "UPDATE t SET name = ?", "a statement under another key")
+        equal(shown["paid.with"], "REDACTED", "an integer")
         check("shop.example/pay" in shown["url.full"] and "page" in shown["url.full"], f"the URL: {shown['url.full']}")
         equal(attributes_of(g.port, two), shown, "what came as protobuf")
         clean("the search", ask(g.port, "/traces/search", {"limit": 10}))

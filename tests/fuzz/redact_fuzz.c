@@ -117,7 +117,7 @@ static void fuzz_span(struct arena *mem, struct str text)
 	first = redact_new(&(struct redact_cfg){ .rules = rules },
 			   (struct span_sink){ second, push_on });
 	span.name = next_line(&text);
-	span.status_message = next_line(&text);
+	span.status_message = span.trace_state = next_line(&text);
 	attrs_add(&resource->attrs, resource->arena, STR("owner"),
 		  (struct value){ .type = VALUE_STR,
 				  .str = arena_str(resource->arena, next_line(&text)) });

@@ -5,6 +5,9 @@
  */
 #include "redact/internal.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 /* Not within a longer word or number. */
 #define BEGIN "(?<![A-Za-z0-9])"
 #define END   "(?![A-Za-z0-9])"
@@ -154,6 +157,17 @@ static bool is_card(struct str *found)
 		    memchr(networks[i].len, (int)cnt, sizeof(networks[i].len)))
 			return true;
 	return false;
+}
+
+bool is_card_int(int64_t number)
+{
+	char text[24];
+	struct str digits = { text, 0 };
+
+	if (number < CARD_INT_MIN || number > CARD_INT_MAX)
+		return false;
+	digits.len = (size_t)snprintf(text, sizeof(text), "%" PRId64, number);
+	return is_card(&digits);
 }
 
 /* Country and length, from the registry of ISO 13616; sorted. */

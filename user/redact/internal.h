@@ -30,6 +30,8 @@ enum sql_dialect {
 #define DIALECT_MYSQL	 (SQL_BACKSLASH | SQL_DOUBLE_LITERAL | SQL_HASH_COMMENT)
 
 struct str redact_sql_dialect(struct arena *mem, struct str text, unsigned int dialect);
+/* A keyword that begins a statement, behind white space, comments and parentheses? */
+bool sql_begins(struct str text);
 
 /* A server's error message: quoted parts, from the first quote to the last, and numbers. */
 struct str redact_message(struct arena *mem, struct str text);
@@ -108,6 +110,12 @@ struct builtin_rule {
 };
 extern const struct builtin_rule builtin_rules[RULE_BUILTIN];
 
+/* Is the number a card's? For 14 to 16 digits; longer ones are ids far more often, and so are those
+ * of 13, which no network gives out any more. */
+#define CARD_INT_MIN 30000000000000 /* the first of Diners Club's */
+#define CARD_INT_MAX 6999999999999999
+bool is_card_int(int64_t number);
+
 void sight_init(uint8_t trigger[TRIGGERS]);
 /* Bits of the rules that could match: one pass, no false no. */
 uint64_t sight(const struct redact_rules *rules, struct str text);
@@ -123,13 +131,16 @@ enum key_kind {
 	KEY_URL,
 	KEY_HEADER,
 	KEY_MESSAGE,
-	KEY_SECRET, /* texts in it go */
-	KEY_DENIED, /* all goes, numbers too */
+	KEY_STATEMENT, /* a query if it begins as SQL, else any text */
+	KEY_COMMAND,   /* a command line or its arguments */
+	KEY_SECRET,    /* texts in it go */
+	KEY_DENIED,    /* all goes, numbers too */
 };
 
 struct verdict {
 	uint8_t kind;	/* enum key_kind */
 	uint8_t action; /* enum redact_action, of secret and denied ones */
+	bool cards;	/* integers may be card numbers: the name says nothing else */
 };
 
 struct verdict key_verdict(const struct redact_rules *rules, struct str key);
@@ -170,6 +181,13 @@ struct known_key {
 	struct verdict verdict;
 };
 
+/* What was read of a command line. */
+struct command_flag;
+struct command {
+	struct str program;
+	const struct command_flag *waits; /* the next word is this one's value */
+};
+
 /* What a span's resource and scope became; the references keep both resources as they are. */
 struct dressed {
 	struct resource *from;
@@ -206,6 +224,9 @@ void *scratch_copy(struct redact *r, const void *p, size_t size);
 
 /* Each masks in place what it is given; true when something is different now. */
 bool mask_text(struct redact *r, enum key_kind kind, struct str *text);
+/* A command line, or one of its arguments, without the passwords that flags of its program give. */
+struct str mask_command(struct redact *r, struct command *c, struct str text);
+struct str mask_argument(struct redact *r, struct command *c, struct str text);
 /* A text that has no attribute to be dropped with. */
 bool mask_plain(struct redact *r, enum key_kind kind, struct str *text);
 bool mask_attrs(struct redact *r, struct attrs *attrs);

@@ -68,6 +68,13 @@ static const char *const id_endings[] = {
 	"trace_id", "trace.id", "traceid", "span_id", "span.id", "spanid", ".uid",
 };
 
+/* Ends of keys whose integers are no card numbers, however they look: ids, times, amounts. */
+static const char *const number_endings[] = {
+	"id",	     "-ns",	 "-us", "-ms",	 "nano",   "nanos",  "micros",	 "millis",  "time",
+	"timestamp", "date",	 "-at", "bytes", "size",   "length", "offset",	 "count",   "total",
+	"duration",  "sequence", "seq", "epoch", "cursor", "hash",   "revision", "version",
+};
+
 static bool ends_with_any(struct str s, const char *const *list, size_t cnt)
 {
 	for (size_t i = 0; i < cnt; i++)
@@ -152,6 +159,38 @@ static const struct key_entry *list_find(const struct key_list *list, struct str
 	return NULL;
 }
 
+static bool contains_nocase(struct str s, const char *what)
+{
+	size_t len = strlen(what);
+
+	for (; s.len >= len; s = str_from(s, 1))
+		if (str_eq_nocase((struct str){ s.p, len }, str_of(what)))
+			return true;
+	return false;
+}
+
+/* sql.query, db.sql, cassandra.statement: whatever an instrumentation calls it. */
+static bool names_statement(struct str key)
+{
+	return (contains_nocase(key, "sql") || contains_nocase(key, "query") ||
+		contains_nocase(key, "statement")) &&
+	       !str_eq(key, STR("db.query.summary")); /* has no literals by its definition */
+}
+
+static bool names_command(struct str key)
+{
+	return str_starts(key, STR("process.command")) || str_eq(key, STR("process.args")) ||
+	       str_ends(key, STR("command_line")) || str_ends(key, STR("cmdline")) ||
+	       str_ends(key, STR("command_args"));
+}
+
+static bool names_number(struct str key)
+{
+	char buf[NAME_PART_MAX];
+
+	return ends_with_any(last_part(key, buf), number_endings, ARRAY_LEN(number_endings));
+}
+
 /* Names of the conventions as they are and, for spans of older libraries, as they were. */
 static enum key_kind known_kind(struct str key)
 {
@@ -170,6 +209,10 @@ static enum key_kind known_kind(struct str key)
 	if (str_starts(key, STR("http.request.header.")) ||
 	    str_starts(key, STR("http.response.header.")))
 		return KEY_HEADER;
+	if (names_command(key))
+		return KEY_COMMAND;
+	if (names_statement(key))
+		return KEY_STATEMENT;
 	return str_eq(key, STR("exception.message")) ? KEY_MESSAGE : KEY_TEXT;
 }
 
@@ -179,10 +222,12 @@ struct verdict key_verdict(const struct redact_rules *rules, struct str key)
 		const struct key_entry *denied = list_find(&rules->deny, key, glob);
 
 		if (denied)
-			return (struct verdict){ KEY_DENIED, (uint8_t)denied->action };
+			return (struct verdict){ .kind = KEY_DENIED,
+						 .action = (uint8_t)denied->action };
 		if (list_find(&rules->allow, key, glob))
-			return (struct verdict){ KEY_ALLOWED, 0 };
+			return (struct verdict){ .kind = KEY_ALLOWED };
 	}
-	return (struct verdict){ (uint8_t)known_kind(key),
-				 (uint8_t)rules->rule[RULE_CREDENTIAL].action };
+	return (struct verdict){ .kind = (uint8_t)known_kind(key),
+				 .action = (uint8_t)rules->rule[RULE_CREDENTIAL].action,
+				 .cards = known_kind(key) != KEY_SAFE && !names_number(key) };
 }

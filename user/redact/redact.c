@@ -27,14 +27,46 @@ static bool mask_events(struct redact *r, struct span *s)
 	return events;
 }
 
+/* Without the members in which something was found: others may delete them, too. Ours says for how
+ * many the span stands, and stays. */
+static bool mask_state(struct redact *r, struct str *state)
+{
+	struct str all = *state, rest = *state, member;
+	size_t len = 0;
+	char *copy;
+
+	if (!all.len || !mask_plain(r, KEY_TEXT, &all))
+		return false;
+	copy = scratch_copy(r, state->p, state->len);
+	if (!copy)
+		return false;
+	for (; rest.len; rest = str_from(rest, member.len + 1)) {
+		const char *comma = memchr(rest.p, ',', rest.len);
+		struct str found;
+
+		member = (struct str){ rest.p, comma ? (size_t)(comma - rest.p) : rest.len };
+		found = member;
+		if (!str_starts(str_trim(member), STR("ot=")) && mask_plain(r, KEY_TEXT, &found))
+			continue;
+		if (len)
+			copy[len++] = ',';
+		memcpy(copy + len, member.p, member.len);
+		len += member.len;
+	}
+	*state = (struct str){ copy, len };
+	return true;
+}
+
 static bool mask_links(struct redact *r, struct span *s)
 {
 	struct span_link *links = NULL;
 
 	for (uint32_t i = 0; i < s->link_cnt; i++) {
 		struct span_link one = s->links[i];
+		bool changed = mask_attrs(r, &one.attrs);
 
-		if (!mask_attrs(r, &one.attrs))
+		changed |= mask_state(r, &one.trace_state);
+		if (!changed)
 			continue;
 		if (!links)
 			links = scratch_copy(r, s->links, s->link_cnt * sizeof(*links));
@@ -87,6 +119,7 @@ void redact_push(struct redact *r, const struct span *s)
 	changed = mask_attrs(r, &masked.attrs);
 	changed |= mask_events(r, &masked);
 	changed |= mask_links(r, &masked);
+	changed |= mask_state(r, &masked.trace_state);
 	changed |= mask_plain(r, KEY_TEXT, &masked.name);
 	changed |= mask_plain(r, KEY_MESSAGE, &masked.status_message);
 	changed |= mask_resource(r, &masked.resource, &masked.scope);

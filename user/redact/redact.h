@@ -4,12 +4,17 @@
  * Redis commands become ?, secrets and personal data become REDACTED, or what the user chose.
  *
  * Looked at is every text of a span: attributes with all that is nested in them, events, links,
- * name, status message, resource and scope. Not tracestate, ids, numbers and enumerations. Spans
- * that need no change are passed on as they came, without a copy.
+ * name, status message, tracestate, resource and scope. Not ids, enumerations, and numbers but for
+ * integers of 14 to 16 digits, which may be a card's (not under keys that end as ids, times and
+ * amounts do; 13 and 17 to 19 digits are ids far more often). Spans that need no change are passed
+ * on as they came, without a copy.
  *
  * Rules for any text: private-key, jwt, token (well-known forms of API tokens), bearer, header
  * (authorization and cookie lines), password (name=value and the like), email, card (Luhn), iban
- * (mod 97). By the attribute's key: credential (authorization, cookies, passwords, tokens).
+ * (mod 97). By the attribute's key: credential (authorization, cookies, passwords, tokens). A
+ * value under a key with sql, query or statement in it that begins as SQL is a query; in command
+ * lines the flags are known with which mysql, curl and others take passwords; a member of
+ * tracestate in which something is found goes, but for 'ot'.
  */
 #ifndef REDACT_REDACT_H
 #define REDACT_REDACT_H

@@ -333,6 +333,39 @@ struct str redact_sql_dialect(struct arena *mem, struct str text, unsigned int d
 	return out_end(&l.out);
 }
 
+/* Past white space, comments and parentheses. */
+static struct str first_word(struct str text)
+{
+	struct lexer l = { .p = text.p, .end = text.p + text.len };
+	const char *to = text.p, *end;
+
+	while (to && l.p < l.end) {
+		to = is_space(*l.p) || *l.p == '(' ? l.p + 1 : comment_end(&l);
+		l.p = to ? to : l.p;
+	}
+	for (end = l.p; end < l.end && is_letter(*end);)
+		end++;
+	return (struct str){ l.p, end < l.end && is_space(*end) ? (size_t)(end - l.p) : 0 };
+}
+
+bool sql_begins(struct str text)
+{
+	static const char *const keywords[] = {
+		"select", "insert",  "update",	"delete",  "with",   "replace",	 "merge", "upsert",
+		"call",	  "exec",    "execute", "set",	   "create", "alter",	 "drop",  "grant",
+		"values", "explain", "copy",	"declare", "begin",  "truncate", "do",	  "use",
+	};
+	struct str word;
+
+	if (!text.len)
+		return false;
+	word = first_word(text);
+	for (size_t i = 0; word.len && i < ARRAY_LEN(keywords); i++)
+		if (str_eq_nocase(word, str_of(keywords[i])))
+			return true;
+	return false;
+}
+
 struct str redact_sql(struct arena *mem, struct str text)
 {
 	return redact_sql_dialect(mem, text, DIALECT_STANDARD);

@@ -64,6 +64,7 @@ static struct str mask_by_key(struct redact *r, enum key_kind kind, struct str t
 	case KEY_PARAMETER: return text.p[0] == '?' ? text : STR("?");
 	case KEY_URL: return redact_url(r->scratch, text);
 	case KEY_HEADER: return has_host(text) ? redact_url(r->scratch, text) : text;
+	case KEY_COMMAND: return mask_command(r, &(struct command){ 0 }, text);
 	case KEY_MESSAGE:
 		return system_of(r) == SYSTEM_NONE ? text : redact_message(r->scratch, text);
 	default: return text;
@@ -91,6 +92,12 @@ static bool is_left_alone(const struct redact *r, enum key_kind kind, struct str
 	case KEY_PARAMETER: return r->cfg.raw_queries || !text.len;
 	default: return !text.len;
 	}
+}
+
+/* What the key leaves open. */
+static enum key_kind kind_of(enum key_kind kind, struct str text)
+{
+	return kind != KEY_STATEMENT ? kind : sql_begins(text) ? KEY_QUERY : KEY_TEXT;
 }
 
 static uint64_t hash_key(const struct redact *r, struct str key)
@@ -144,6 +151,7 @@ bool mask_text(struct redact *r, enum key_kind kind, struct str *text)
 	struct str masked;
 	uint64_t hash;
 
+	kind = kind_of(kind, *text);
 	if (is_left_alone(r, kind, *text))
 		return false;
 	hash = hash_text(r, kind, *text);
@@ -196,14 +204,22 @@ void *scratch_copy(struct redact *r, const void *p, size_t size)
 	return copy;
 }
 
-/* A denied number or truth value, as text. */
+static bool may_be_card(struct verdict key, const struct value *v)
+{
+	return v->type == VALUE_INT && v->i >= CARD_INT_MIN && v->i <= CARD_INT_MAX && key.cards;
+}
+
+/* A denied number or truth value, or a card's number, as text. */
 static bool mask_scalar(struct redact *r, struct verdict key, struct value *v)
 {
 	char text[64];
 	int len;
 
-	if (key.kind != KEY_DENIED)
-		return false;
+	if (key.kind != KEY_DENIED) {
+		if (!may_be_card(key, v) || !is_card_int(v->i))
+			return false;
+		key.action = (uint8_t)r->rules->rule[RULE_CARD].action;
+	}
 	switch (v->type) {
 	case VALUE_INT: len = snprintf(text, sizeof(text), "%" PRId64, v->i); break;
 	case VALUE_DOUBLE: len = snprintf(text, sizeof(text), "%.17g", v->d); break;
@@ -225,15 +241,25 @@ static bool is_flag(const struct value *v)
 static bool mask_array(struct redact *r, struct verdict key, struct value *v, int depth)
 {
 	struct value *item = NULL;
+	struct command command = { 0 };
 
 	for (size_t i = 0; i < v->array.cnt; i++) {
 		struct value one = v->array.item[i];
 		struct verdict of = key;
+		bool changed;
 
-		if (i && key.kind == KEY_TEXT && is_flag(&v->array.item[i - 1]))
-			of = (struct verdict){ KEY_SECRET,
-					       (uint8_t)r->rules->rule[RULE_CREDENTIAL].action };
-		if (!mask_value(r, of, &one, depth))
+		if (i && (key.kind == KEY_TEXT || key.kind == KEY_COMMAND) &&
+		    is_flag(&v->array.item[i - 1]))
+			of = (struct verdict){
+				.kind = KEY_SECRET,
+				.action = (uint8_t)r->rules->rule[RULE_CREDENTIAL].action
+			};
+		else if (key.kind == KEY_COMMAND && one.type == VALUE_STR)
+			one.str = mask_argument(r, &command, one.str);
+		/* both, whatever the first says: a pair's user may be an address */
+		changed = one.type == VALUE_STR && one.str.p != v->array.item[i].str.p;
+		r->used |= changed;
+		if (!mask_value(r, of, &one, depth) && !changed)
 			continue;
 		if (!item)
 			item = scratch_copy(r, v->array.item, v->array.cnt * sizeof(*item));
@@ -339,10 +365,11 @@ static bool is_known_clean(struct redact *r, const struct attr *at)
 	case VALUE_KVLIST:
 	case VALUE_BYTES: return false;
 	case VALUE_STR: break;
-	default: return kind != KEY_DENIED;
+	default: return kind != KEY_DENIED && !may_be_card(key->verdict, &at->value);
 	}
 	if (kind >= KEY_SECRET)
 		return false;
+	kind = kind_of(kind, at->value.str);
 	if (is_left_alone(r, kind, at->value.str))
 		return true;
 	return is_clean(r, hash_text(r, kind, at->value.str));
