@@ -123,6 +123,33 @@ def case_jaeger(env):
           [("frontend", 2, 1), ("frontend", 2, 0)], "summaries")
 
 
+def case_jaeger_metrics(env):
+    """What Jaeger's monitoring page asks: one window that holds all calls."""
+    g = gateway(env)
+    window = f"endTs={(NOW_S + 60) * 1000}&lookback=3600000&step=3600000&ratePer=3600000"
+
+    def series(figure, query):
+        family = g.json(f"/jaeger/api/metrics/{figure}?{query}&{window}")
+        equal(family["type"], "GAUGE", "type of the family")
+        return family["name"], [({p["name"]: p["value"] for p in m["labels"]},
+                                 [p["gaugeValue"]["doubleValue"] for p in m["metricPoints"]])
+                                for m in family["metrics"]]
+
+    equal(series("calls", "service=frontend"),
+          ("service_call_rate", [({"service_name": "frontend"}, [30 / 3600])]), "calls a second")
+    equal(series("errors", "service=cart"),
+          ("service_error_rate", [({"service_name": "cart"}, [3 / 30])]), "share of errors")
+    name, found = series("latencies", "service=frontend&service=cart&quantile=0.95&groupByOperation=true")
+    equal(name, "service_operation_latencies", "name of the family")
+    for labels, low, high in (({"operation": "GET /cart", "service_name": "frontend"}, 36, 44),
+                              ({"operation": "GET /items", "service_name": "cart"}, 18, 22)):
+        ms = next(points for own, points in found if own == labels)
+        check(len(ms) == 1 and low < ms[0] < high, f"latency of {labels}: {ms}")
+    equal(series("calls", "service=frontend&spanKind=client")[1], [], "calls as a client")
+    equal(g.json("/api/metrics/calls?service=frontend&quantile=nan", status=400)["errors"][0]["code"], 400, "a bad quantile")
+    equal(g.json(f"/api/metrics/calls?{window}", status=400)["errors"][0]["code"], 400, "no service")
+
+
 def case_tempo(env):
     g = gateway(env)
     window = f"start={NOW_S - 3600}&end={NOW_S + 60}"

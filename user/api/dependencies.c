@@ -2,6 +2,10 @@
 /*
  * /api/dependencies: which service calls which, counted from the spans of the range: a span whose
  * parent is of another service is one call.
+ *
+ * However many spans there are, NODES_MAX are held: when they are, children that have found their
+ * parents are counted, and of the rest those that wait for a parent stay, since spans come newest
+ * first and parents are older. What is not counted (a limit, the deadline) is told in 'errors'.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +13,7 @@
 #include "api/ask.h"
 #include "core/clock.h"
 
-#define SPANS_MAX    2000000u
+#define NODES_MAX    (512u << 10)
 #define SERVICES_MAX 1000u
 
 struct node {
@@ -24,47 +28,24 @@ struct graph {
 	uint32_t services;
 	struct node *node;
 	uint32_t cnt, size;
+	uint64_t *calls; /* by parent's service, then child's */
+	bool cut;	 /* spans of services past SERVICES_MAX, or waiting ones, were left out */
 	int err;
 };
 
-struct edge {
-	uint32_t parent, child;
-	uint64_t calls;
-};
-
-static int service_of(struct graph *g, struct str name, uint32_t *ret)
+/* SERVICES_MAX: there is no room for another. */
+static uint32_t service_of(struct graph *g, struct str name)
 {
 	for (uint32_t i = 0; i < g->services; i++)
-		if (str_eq(g->service[i], name)) {
-			*ret = i;
-			return 0;
-		}
-	if (g->services == SERVICES_MAX)
-		return -E2BIG;
-	g->service[g->services] = arena_str(g->mem, name);
-	*ret = g->services++;
-	return g->service[*ret].p ? 0 : -ENOMEM;
-}
-
-static bool add_node(void *ctx, const struct span *s)
-{
-	struct graph *g = ctx;
-	struct node *n = g->node;
-	uint32_t service;
-
-	g->err = service_of(g, s->resource->service, &service);
-	if (g->cnt == g->size && !g->err) {
-		g->size = g->size ? 2 * g->size : 1024;
-		n = g->cnt < SPANS_MAX ? realloc(g->node, g->size * sizeof(*n)) : NULL;
-		g->err = n ? 0 : g->cnt < SPANS_MAX ? -ENOMEM : -E2BIG;
-		g->node = n ? n : g->node;
+		if (str_eq(g->service[i], name))
+			return i;
+	if (g->services < SERVICES_MAX) {
+		g->service[g->services] = arena_str(g->mem, name);
+		if (g->service[g->services].p)
+			return g->services++;
+		g->err = -ENOMEM;
 	}
-	if (g->err)
-		return false;
-	n = &g->node[g->cnt++];
-	*n = (struct node){ .id = s->span_id, .parent = s->parent_id, .service = service };
-	memcpy(&n->trace, s->trace_id.b + 8, sizeof(n->trace));
-	return true;
+	return SERVICES_MAX;
 }
 
 static int by_id(const void *a, const void *b)
@@ -76,61 +57,118 @@ static int by_id(const void *a, const void *b)
 	return memcmp(&x->id, &y->id, sizeof(x->id));
 }
 
-static int by_services(const void *a, const void *b)
+/* Counts who found a parent; who did not stays. */
+static void settle(struct graph *g)
 {
-	const struct edge *x = a, *y = b;
+	uint32_t kept = 0;
+	bool *waits = calloc((size_t)g->cnt + 1, sizeof(*waits));
 
-	if (x->parent != y->parent)
-		return x->parent < y->parent ? -1 : 1;
-	return (x->child > y->child) - (x->child < y->child);
+	if (!waits) {
+		g->err = -ENOMEM;
+		return;
+	}
+	if (g->cnt)
+		qsort(g->node, g->cnt, sizeof(*g->node), by_id);
+	for (uint32_t i = 0; i < g->cnt; i++) {
+		const struct node *n = &g->node[i], *parent;
+		const struct node want = { .trace = n->trace, .id = n->parent };
+
+		if (!span_id_is_set(&n->parent))
+			continue;
+		parent = bsearch(&want, g->node, g->cnt, sizeof(want), by_id);
+		waits[i] = !parent;
+		if (parent && parent->service != n->service)
+			g->calls[parent->service * SERVICES_MAX + n->service]++;
+	}
+	for (uint32_t i = 0; i < g->cnt; i++)
+		if (waits[i])
+			g->node[kept++] = g->node[i];
+	g->cnt = kept;
+	free(waits);
 }
 
-/* One edge a call, then equal ones added up. In place of nothing: NULL without memory. */
-static struct edge *edges_of(struct graph *g, uint32_t *ret_cnt)
+static bool make_room(struct graph *g)
 {
-	struct edge *edge = calloc((size_t)g->cnt + 1, sizeof(*edge));
-	uint32_t cnt = 0, kept = 0;
+	uint32_t size = g->size ? 2 * g->size : 1024;
+	struct node *n;
 
-	for (uint32_t i = 0; edge && i < g->cnt; i++) {
-		const struct node want = { .trace = g->node[i].trace, .id = g->node[i].parent };
-		const struct node *parent = NULL;
-
-		if (span_id_is_set(&want.id))
-			parent = bsearch(&want, g->node, g->cnt, sizeof(want), by_id);
-		if (parent && parent->service != g->node[i].service)
-			edge[cnt++] = (struct edge){ parent->service, g->node[i].service, 1 };
+	if (g->size == NODES_MAX) {
+		settle(g);
+		if (g->cnt > NODES_MAX / 2) { /* whose parents are nowhere, by now */
+			g->cut = true;
+			g->cnt = 0;
+		}
+		return !g->err;
 	}
-	if (!edge)
-		return NULL;
-	qsort(edge, cnt, sizeof(*edge), by_services);
-	for (uint32_t i = 0; i < cnt; i++) {
-		if (kept && !by_services(&edge[kept - 1], &edge[i]))
-			edge[kept - 1].calls++;
-		else
-			edge[kept++] = edge[i];
+	n = realloc(g->node, size * sizeof(*n));
+	if (!n) {
+		g->err = -ENOMEM;
+		return false;
 	}
-	*ret_cnt = kept;
-	return edge;
+	g->node = n;
+	g->size = size;
+	return true;
 }
 
-static void write_edges(struct call *c, const struct graph *g, const struct edge *edge,
-			uint32_t cnt)
+static bool add_node(void *ctx, const struct span *s)
+{
+	struct graph *g = ctx;
+	uint32_t service = service_of(g, s->resource->service);
+	struct node *n;
+
+	if (service == SERVICES_MAX) {
+		g->cut = true;
+		return !g->err;
+	}
+	if (g->cnt == g->size && !make_room(g))
+		return false;
+	n = &g->node[g->cnt++];
+	*n = (struct node){ .id = s->span_id, .parent = s->parent_id, .service = service };
+	memcpy(&n->trace, s->trace_id.b + 8, sizeof(n->trace));
+	return true;
+}
+
+static uint32_t write_calls(struct json *j, const struct graph *g)
+{
+	uint32_t cnt = 0;
+
+	for (uint32_t i = 0; i < g->services * SERVICES_MAX; i++) {
+		if (!g->calls[i])
+			continue;
+		json_open(j, '{');
+		json_key(j, "parent");
+		json_str(j, g->service[i / SERVICES_MAX]);
+		json_key(j, "child");
+		json_str(j, g->service[i % SERVICES_MAX]);
+		json_key(j, "callCount");
+		json_u64(j, g->calls[i]);
+		json_close(j, '}');
+		cnt++;
+	}
+	return cnt;
+}
+
+static void write_graph(struct call *c, const struct graph *g, bool late)
 {
 	struct json j = call_json(c);
+	uint32_t cnt;
 
 	json_open(&j, '{');
 	json_key(&j, "data");
 	json_open(&j, '[');
-	for (uint32_t i = 0; i < cnt; i++) {
-		json_open(&j, '{');
-		json_member_str(&j, "parent", g->service[edge[i].parent]);
-		json_member_str(&j, "child", g->service[edge[i].child]);
-		json_member_u64(&j, "callCount", edge[i].calls);
-		json_close(&j, '}');
-	}
+	cnt = write_calls(&j, g);
 	json_close(&j, ']');
-	json_member_u64(&j, "total", cnt);
-	buf_add_str(&c->page, STR(",\"limit\":0,\"offset\":0,\"errors\":null}"));
+	json_key(&j, "total");
+	json_u64(&j, cnt);
+	buf_add_str(&c->page, STR(",\"limit\":0,\"offset\":0,\"errors\":"));
+	if (late)
+		buf_add_str(&c->page, STR("[{\"code\":206,\"msg\":\"only the newest spans are "
+					  "counted: that took as long as one question may\"}]}"));
+	else if (g->cut)
+		buf_add_str(&c->page, STR("[{\"code\":206,\"msg\":\"not all is counted: too many "
+					  "services, or parents that are not there\"}]}"));
+	else
+		buf_add_str(&c->page, STR("null}"));
 }
 
 static void get_dependencies(struct call *c)
@@ -140,28 +178,25 @@ static void get_dependencies(struct call *c)
 	struct scan scan = { .range = { end_ns > lookback ? end_ns - lookback : 0, end_ns },
 			     .deadline_ns = c->deadline_ns };
 	struct graph *g = arena_alloc(c->mem, sizeof(*g));
-	struct edge *edge = NULL;
-	uint32_t cnt = 0;
 	int err = -ENOMEM;
 
 	if (g) {
 		g->mem = c->mem;
+		g->calls = calloc((size_t)SERVICES_MAX * SERVICES_MAX, sizeof(*g->calls));
+	}
+	if (g && g->calls) {
 		err = store_scan(c->cfg->store, &scan, add_node, g);
-		err = err < 0 ? err : g->err;
+		settle(g);
+		err = err < 0 && err != -ETIMEDOUT ? err : g->err ? g->err : err;
 	}
-	if (!err) {
-		if (g->cnt)
-			qsort(g->node, g->cnt, sizeof(*g->node), by_id);
-		edge = edges_of(g, &cnt);
-		err = edge ? 0 : -ENOMEM;
-	}
-	if (err)
+	if (err && err != -ETIMEDOUT)
 		call_failed(c, err, "dependencies");
 	else
-		write_edges(c, g, edge, cnt);
-	free(edge);
-	if (g)
+		write_graph(c, g, err == -ETIMEDOUT);
+	if (g) {
+		free(g->calls);
 		free(g->node);
+	}
 }
 
 static const struct param params[] = {

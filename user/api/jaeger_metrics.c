@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Jaeger's monitoring page: latencies, calls and errors over time, and which service calls which.
- * All are counted from the spans of the range, in one scan; past SAMPLES_MAX a question is refused
- * rather than answered by half.
+ * All are counted from the spans of the range, in one scan. Samples whose times no step or window
+ * tells apart are one; when still more than SAMPLES_MAX are left, times are taken more roughly, so
+ * that windows begin and end a little early. Series past SERIES_MAX are left out, and 'help' says
+ * so.
  */
 #include <errno.h>
 #include <math.h>
@@ -12,7 +14,7 @@
 #include "api/ask.h"
 #include "core/clock.h"
 
-#define SAMPLES_MAX 1000000u
+#define SAMPLES_MAX (512u << 10)
 #define SERIES_MAX  1000u
 #define STEPS_MAX   11000u
 #define BUCKETS	    512 /* of a histogram: eight for each doubling from 1 ns */
@@ -26,8 +28,9 @@ struct series {
 };
 
 struct sample {
-	uint64_t start_ns;
+	uint64_t start_ns; /* rounded down to units */
 	uint32_t series;
+	uint32_t cnt;
 	uint16_t bucket;
 	bool error;
 };
@@ -35,6 +38,9 @@ struct sample {
 struct samples {
 	struct arena *mem;
 	bool by_operation;
+	bool cut;	   /* there were more series */
+	uint64_t begin_ns; /* of the units */
+	uint64_t unit_ns;
 	struct series series[SERIES_MAX];
 	uint32_t series_cnt;
 	struct sample *row;
@@ -54,44 +60,24 @@ static double seconds_of(double bucket)
 	return exp2(bucket / 8) / 1e9;
 }
 
-static int series_of(struct samples *s, const struct span *sp, uint32_t *ret)
+/* SERIES_MAX: there is no room for another. */
+static uint32_t series_of(struct samples *s, const struct span *sp)
 {
 	struct str name = s->by_operation ? sp->name : (struct str){ "", 0 };
 	struct series *new;
 
 	for (uint32_t i = 0; i < s->series_cnt; i++)
 		if (str_eq(s->series[i].service, sp->resource->service) &&
-		    str_eq(s->series[i].operation, name)) {
-			*ret = i;
-			return 0;
-		}
+		    str_eq(s->series[i].operation, name))
+			return i;
 	if (s->series_cnt == SERIES_MAX)
-		return -E2BIG;
+		return SERIES_MAX;
 	new = &s->series[s->series_cnt];
 	*new = (struct series){ arena_str(s->mem, sp->resource->service), arena_str(s->mem, name) };
-	*ret = s->series_cnt++;
-	return new->service.p &&new->operation.p ? 0 : -ENOMEM;
-}
-
-static bool take_sample(void *ctx, const struct span *sp)
-{
-	struct samples *s = ctx;
-	struct sample *row;
-	uint32_t series;
-
-	s->err = series_of(s, sp, &series);
-	if (s->cnt == s->size && !s->err) {
-		s->size = s->size ? 2 * s->size : 1024;
-		row = s->cnt < SAMPLES_MAX ? realloc(s->row, s->size * sizeof(*row)) : NULL;
-		s->err = row ? 0 : s->cnt < SAMPLES_MAX ? -ENOMEM : -E2BIG;
-		s->row = row ? row : s->row;
-	}
-	if (s->err)
-		return false;
-	s->row[s->cnt++] =
-		(struct sample){ sp->start_ns, series, bucket_of(sp->end_ns - sp->start_ns),
-				 sp->status == STATUS_ERROR };
-	return true;
+	if (new->service.p &&new->operation.p)
+		return s->series_cnt++;
+	s->err = -ENOMEM;
+	return SERIES_MAX;
 }
 
 static int by_series_and_time(const void *a, const void *b)
@@ -100,7 +86,77 @@ static int by_series_and_time(const void *a, const void *b)
 
 	if (x->series != y->series)
 		return x->series < y->series ? -1 : 1;
-	return (x->start_ns > y->start_ns) - (x->start_ns < y->start_ns);
+	if (x->start_ns != y->start_ns)
+		return x->start_ns < y->start_ns ? -1 : 1;
+	if (x->bucket != y->bucket)
+		return x->bucket < y->bucket ? -1 : 1;
+	return x->error - y->error;
+}
+
+static uint64_t round_down(const struct samples *s, uint64_t ns)
+{
+	return ns - (ns - s->begin_ns) % s->unit_ns;
+}
+
+/* Puts them in order, those that are alike as one. */
+static void merge(struct samples *s)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < s->cnt; i++)
+		s->row[i].start_ns = round_down(s, s->row[i].start_ns);
+	if (s->cnt)
+		qsort(s->row, s->cnt, sizeof(*s->row), by_series_and_time);
+	for (uint32_t i = 0; i < s->cnt; i++) {
+		if (kept && !by_series_and_time(&s->row[kept - 1], &s->row[i]))
+			s->row[kept - 1].cnt += s->row[i].cnt;
+		else
+			s->row[kept++] = s->row[i];
+	}
+	s->cnt = kept;
+}
+
+static bool make_room(struct samples *s)
+{
+	uint32_t size = s->size ? 2 * s->size : 1024;
+	struct sample *row;
+
+	if (s->size == SAMPLES_MAX) {
+		merge(s);
+		while (s->cnt > SAMPLES_MAX / 2 && s->unit_ns < UINT64_MAX / 2) {
+			s->unit_ns *= 2;
+			merge(s);
+		}
+		s->err = s->cnt == SAMPLES_MAX ? -E2BIG : 0;
+		return !s->err;
+	}
+	row = realloc(s->row, size * sizeof(*row));
+	if (!row) {
+		s->err = -ENOMEM;
+		return false;
+	}
+	s->row = row;
+	s->size = size;
+	return true;
+}
+
+static bool take_sample(void *ctx, const struct span *sp)
+{
+	struct samples *s = ctx;
+	uint32_t series = series_of(s, sp);
+
+	if (series == SERIES_MAX) {
+		s->cut = true;
+		return !s->err;
+	}
+	if (s->cnt == s->size && !make_room(s))
+		return false;
+	s->row[s->cnt++] = (struct sample){ .start_ns = round_down(s, sp->start_ns),
+					    .series = series,
+					    .cnt = 1,
+					    .bucket = bucket_of(sp->end_ns - sp->start_ns),
+					    .error = sp->status == STATUS_ERROR };
+	return true;
 }
 
 /* ---- figures over time ---- */
@@ -117,11 +173,18 @@ struct window {
 	uint32_t calls, errors;
 };
 
-static void window_add(struct window *w, const struct sample *s, int sign)
+static void window_add(struct window *w, const struct sample *s)
 {
-	w->bucket[s->bucket] += (uint32_t)sign;
-	w->calls += (uint32_t)sign;
-	w->errors += s->error ? (uint32_t)sign : 0;
+	w->bucket[s->bucket] += s->cnt;
+	w->calls += s->cnt;
+	w->errors += s->error ? s->cnt : 0;
+}
+
+static void window_remove(struct window *w, const struct sample *s)
+{
+	w->bucket[s->bucket] -= s->cnt;
+	w->calls -= s->cnt;
+	w->errors -= s->error ? s->cnt : 0;
 }
 
 static double quantile_of(const struct window *w, double q)
@@ -170,9 +233,9 @@ static void add_points(struct json *j, const struct question *q, const struct sa
 
 	for (uint64_t at = q->from_ns + q->step_ns; at <= q->to_ns; at += q->step_ns) {
 		while (last < cnt && s[last].start_ns < at)
-			window_add(&w, &s[last++], 1);
+			window_add(&w, &s[last++]);
 		while (first < last && s[first].start_ns + q->window_ns < at)
-			window_add(&w, &s[first++], -1);
+			window_remove(&w, &s[first++]);
 		if (w.calls)
 			add_point(j, at, value_of(q, &w));
 	}
@@ -213,7 +276,7 @@ static void add_family(struct json *j, const struct question *q, const struct sa
 {
 	static const char *const names[] = { "latencies", "call_rate", "error_rate" };
 	const char *group = s->by_operation ? "service & operation" : "service";
-	char text[128];
+	char text[256];
 
 	json_open(j, '{');
 	json_key(j, "name");
@@ -231,6 +294,8 @@ static void add_family(struct json *j, const struct question *q, const struct sa
 					    : "error rate, computed as a fraction of errors/sec "
 					      "over calls/sec",
 			 group);
+	if (s->cut)
+		strcat(text, "; the first 1000 series, others are left out");
 	json_str(j, str_of(text));
 	json_key(j, "metrics");
 	json_open(j, '[');
@@ -273,6 +338,18 @@ static const struct cond *asked_kinds(struct call *c)
 	return any ? any
 		   : cond_cmp(c->mem, f, CMP_EQ,
 			      (struct value){ .type = VALUE_INT, .i = SPAN_SERVER });
+}
+
+/* What all edges of steps and windows are a multiple of, counted from the first. */
+static uint64_t common_ns(uint64_t a, uint64_t b)
+{
+	while (b) {
+		uint64_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
 }
 
 static bool read_quantile(struct call *c, double *ret)
@@ -321,14 +398,15 @@ static void answer(struct call *c, enum figure figure)
 	if (s && !a.failed) {
 		s->mem = c->mem;
 		s->by_operation = arg_number(c, "groupByOperation", 0);
+		s->begin_ns = scan.range.from_ns;
+		s->unit_ns = common_ns(q.step_ns, q.window_ns);
 		err = store_scan(c->cfg->store, &scan, take_sample, s);
 		err = err < 0 ? err : s->err;
 	}
 	if (err) {
 		call_failed(c, err, "metrics");
 	} else {
-		if (s->cnt)
-			qsort(s->row, s->cnt, sizeof(*s->row), by_series_and_time);
+		merge(s);
 		add_family(&j, &q, s);
 	}
 	if (s)
