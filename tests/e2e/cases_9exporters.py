@@ -12,7 +12,7 @@ import time
 
 from cases_9export import Source, everything, send, send_many, start_fails
 from cases_9receive import Receiver
-from lib import APPS, PYTHON, Authority, Endpoint, Skip, check, equal, free_port, parse_otlp, tls_context, wait_for
+from lib import APPS, PYTHON, Authority, Endpoint, Skip, check, check_balance, equal, free_port, parse_otlp, tls_context, wait_for
 
 
 def case_zipkin(env):
@@ -294,3 +294,45 @@ def case_health_of_a_full_spool(env):
     wait_for(lambda: send(a, body) or "spool is full" in part(a, "export_otlp_http")[1], "the spool to be full", 20, step=0.1)
     equal(part(a, "export_otlp_http")[0], 200, "status")
     a.end()
+
+
+def case_otel_variables_of_the_signal(env):
+    """Each OTEL_EXPORTER_OTLP_TRACES_* is stronger than the one for all signals; over mutual TLS."""
+    ca = Authority(env, "signal")
+    server, client = ca.issue("localhost"), ca.issue("agent")
+    strict = Endpoint(tls=server, client_ca=ca.cert)
+    mine = {"ENDPOINT": f"https://localhost:{strict.port}/own", "HEADERS": "x-key=a%2Cb%3D%C3%BC,x-empty=", "PROTOCOL": "http/protobuf",
+            "COMPRESSION": "gzip", "TIMEOUT": "9000", "CERTIFICATE": ca.cert, "CLIENT_KEY": client[1], "CLIENT_CERTIFICATE": client[0]}
+    others = {"ENDPOINT": "http://127.0.0.1:1", "HEADERS": "x-general=1", "PROTOCOL": "grpc", "COMPRESSION": "none", "TIMEOUT": "1",
+              "CERTIFICATE": "/no/such", "CLIENT_KEY": "/no/such", "CLIENT_CERTIFICATE": "/no/such"}
+    a = Source(env, environment=dict({f"OTEL_EXPORTER_OTLP_TRACES_{k}": v for k, v in mine.items()},
+                                     **{f"OTEL_EXPORTER_OTLP_{k}": v for k, v in others.items()}))
+    send_many(a, 3)
+    equal(a.settled("otlp_http", 6)["out"], 6, "spans exported")
+    path, headers, _, _ = strict.requests[0]
+    headers = {k.lower(): v for k, v in headers.items()}
+    equal((path, headers["x-key"].encode("latin-1").decode(), headers["x-empty"], headers["content-encoding"], "x-general" in headers),
+          ("/own", "a,b=ü", "", "gzip", False), "path and headers")
+    a.end()
+    equal(len(strict.spans()), 6, "spans that arrived")
+    strict.close()
+
+
+def case_otel_disabled_or_without_endpoint(env):
+    """OTEL_SDK_DISABLED takes the standard's exporters away, not the ones asked for; otlp alone says what it lacks."""
+    endpoint = Endpoint()
+    here = f"http://127.0.0.1:{endpoint.port}"
+    a = Source(env, environment={"OTEL_SDK_DISABLED": "true", "OTEL_TRACES_EXPORTER": "otlp,zipkin,console",
+                                 "OTEL_EXPORTER_OTLP_ENDPOINT": here})
+    a.wait_trace(send_many(a, 1)[0], 2)
+    equal([s for s in check_balance(a.port) if s.startswith("export_")], [], "exporters")
+    a.end()
+    equal((endpoint.requests, "work 0" in a.out()), ([], False), "what was exported")
+    a = Source(env, "--otlp-endpoint", here, environment={"OTEL_SDK_DISABLED": "true"})
+    send_many(a, 1)
+    equal(a.settled("otlp_http", 2)["out"], 2, "spans to the endpoint that was asked for")
+    a.end()
+    a = Source(env, environment={"OTEL_TRACES_EXPORTER": "otlp"})
+    a.end()
+    check("OTEL_TRACES_EXPORTER" in a.err() and "nothing is exported" in a.err(), f"a warning: {a.err()}")
+    endpoint.close()

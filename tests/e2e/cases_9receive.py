@@ -255,3 +255,50 @@ def case_threads_and_idle_time(env):
         s.close()
     check_balance(g.port)
     equal(g.finish(signal.SIGTERM), 0, "exit status")
+
+
+def case_ids_in_every_form(env):
+    """W3C's and Jaeger's: found again however the question writes them; what is no id is refused, one by one."""
+    g, now = gateway(env), time.time_ns()
+    whole, half, short = new_id(), "a" + new_id(8)[1:], "abc" + new_id(2)[1:]
+    equal(g.post("/v1/traces", json.dumps(request(whole.upper(), 1)))[0], 200, "upper case in OTLP")
+    zipkin = [{"traceId": t, "id": i, "parentId": "0", "name": "z", "timestamp": now // 1000, "duration": 10,
+               "localEndpoint": {"serviceName": "old"}} for t, i in ((half.upper(), "E457B5A2E4D86BD1"), (short, "7"))]
+    status, _, body = g.post("/api/v2/spans", json.dumps(zipkin))
+    equal((status, body), (202, b""), "64 bits, trimmed, no parent written as 0")
+    for trace_id, forms in ((whole, [whole.upper()]), (half, [half.upper(), half.zfill(32)]), (short, [short.zfill(16)])):
+        g.wait_trace(trace_id, 1)
+        for form in [trace_id] + forms:
+            for path in ("/traces/", "/jaeger/api/traces/", "/api/v3/traces/", "/tempo/api/traces/", "/tempo/api/v2/traces/"):
+                equal(g.get(path + form)[0], 200, path + form)
+    for bad in ("S/kvNXezTaajzpKdDg5HNg==", half, whole + "0", whole[1:], "0" * 32, "0x" + whole, "z" * 32, ""):
+        status, _, body = g.post("/v1/traces", json.dumps(request(bad, 1)))
+        check(status == 200 and "bad_id" in json.loads(body)["partialSuccess"]["errorMessage"], f"{bad!r} in OTLP: {status} {body}")
+    status, _, body = g.post("/api/v2/spans", json.dumps([dict(zipkin[0], traceId=t) for t in (whole + "1", "0", "x", "0x1")]))
+    check(status == 202 and "4 of 4 spans rejected: 4 bad_id" in body.decode(), f"in Zipkin: {status} {body}")
+
+
+def case_each_bad_span_alone(env):
+    """Of one request the good spans stay; the answer counts the others by reason. Nesting and lists have limits."""
+    g, deep = gateway(env), {"stringValue": "x"}
+    for _ in range(70):
+        deep = {"arrayValue": {"values": [deep]}}
+    good, body = new_id(), request(new_id(), 1, attributes=[{"key": "k", "value": deep}])
+    for other in (request(good, 2), request("12", 3), request(new_id(), 1, startTimeUnixNano="1790000000"),
+                  request(new_id(), 1, name=os.urandom(5000000).hex())):
+        body["resourceSpans"] += other["resourceSpans"]
+    for encoding, data in (("identity", json.dumps(body).encode()), ("gzip", gzip.compress(json.dumps(body).encode()))):
+        status, _, reply = g.post("/v1/traces", data, dict(JSON, **{"Content-Encoding": encoding}))
+        partial = json.loads(reply)["partialSuccess"]
+        equal((status, partial["rejectedSpans"]), (200, "6"), "rejected spans")
+        for reason in ("3 bad_id", "1 bad_time", "1 too_large", "1 too_deep"):
+            check(reason in partial["errorMessage"], f"says {partial}")
+    g.wait_trace(good, 2)
+    many = new_id()
+    equal(g.post("/v1/traces", json.dumps(request(many, 1, attributes=[{"key": f"k{i}", "value": {"intValue": i}}
+                                                                       for i in range(5000)])))[0], 200, "many attributes")
+    equal(len(g.wait_trace(many, 1)[0].attrs), 1024, "attributes kept")
+    for body, want in ((b'{"resourceSpans":' + b"[" * 100000, "malformed"), (b'{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":1', "string")):
+        status, _, reply = g.post("/v1/traces", body)
+        check(status == 400 and want in json.loads(reply)["message"], f"{status} {reply}")
+    check_balance(g.port)

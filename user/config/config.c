@@ -365,6 +365,10 @@ static int finish_urls(struct config *c, char why[CONFIG_WHY_MAX])
 		return -ENOMEM;
 	if (c->private->otlp_unwanted && rank_of(c, "otlp-endpoint") == RANK_OTEL)
 		return 0;
+	/* the standard's default is the port on which we receive ourselves */
+	if (c->private->otlp_wanted && !c->otlp_endpoint.cnt)
+		return config_warn(c, "OTEL_TRACES_EXPORTER: otlp needs an endpoint: set "
+				      "OTEL_EXPORTER_OTLP_ENDPOINT; nothing is exported");
 	for (uint32_t i = 0; i < c->otlp_endpoint.cnt; i++) {
 		if (c->otlp_protocol != CONFIG_GRPC && !strstr(c->otlp_endpoint.v[i], "://"))
 			return refuse_bare(c, c->otlp_endpoint.v[i], why);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The environment: TELLTALE_* as strict as flags, standard OTEL_* as fallbacks that only warn. */
 #include "config/internal.h"
+#include "core/clock.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -120,18 +121,21 @@ static struct str env_get(char *const *env, const char *name)
 	return (struct str){ NULL, 0 };
 }
 
-/* The forms of the specification turned into ours: milliseconds, words in any case. */
+/* The forms of the specification turned into ours: milliseconds, of which zero is no limit (so the
+ * longest there is), and words in any case. */
 static struct str otel_value(struct config *c, const struct option *o, struct str value)
 {
 	char *lower;
 	uint64_t n;
 
 	value = str_trim(value);
-	if (o->flags & OPTION_OTEL_MS)
-		return str_to_u64(value, &n)
-			       ? arena_printf(c->private->mem, STR_FMT "ms", STR_ARG(value))
-			       : value;
-	if (!o->choices)
+	if (o->flags & OPTION_OTEL_MS) {
+		if (!str_to_u64(value, &n))
+			return value;
+		n = n || !o->min ? n : o->max / NS_PER_MS;
+		return arena_printf(c->private->mem, "%llums", (unsigned long long)n);
+	}
+	if (!o->choices && o->type != OPT_BOOL)
 		return value;
 	lower = (char *)arena_str(c->private->mem, value).p;
 	for (size_t i = 0; lower && i < value.len; i++)
@@ -206,7 +210,8 @@ static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WH
 	};
 	/* gives way to the exporter's own variable */
 	const struct source src = { RANK_DEFAULT, "OTEL_TRACES_EXPORTER" };
-	struct str left = env_get(env, "OTEL_TRACES_EXPORTER"), one;
+	bool disabled = str_eq_nocase(str_trim(env_get(env, "OTEL_SDK_DISABLED")), STR("true"));
+	struct str left = disabled ? STR("") : env_get(env, "OTEL_TRACES_EXPORTER"), one;
 	bool named = left.len, otlp = false, zipkin = false;
 	int err = 0;
 
@@ -216,8 +221,9 @@ static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WH
 		zipkin |= str_eq_nocase(one, STR("zipkin"));
 		err = otel_word(c, one, src, rows, ARRAY_LEN(rows), why);
 	}
-	c->private->otlp_unwanted = named && !otlp;
-	c->private->zipkin_unwanted = named && !zipkin;
+	c->private->otlp_wanted = otlp;
+	c->private->otlp_unwanted = disabled || (named && !otlp);
+	c->private->zipkin_unwanted = disabled || (named && !zipkin);
 	return err;
 }
 

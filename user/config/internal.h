@@ -66,8 +66,10 @@ struct config_private {
 	const char *origin[OPTIONS_MAX];
 	uint8_t rank[OPTIONS_MAX];
 	bool endpoint_whole; /* otlp_endpoint needs no path added */
-	/* OTEL_TRACES_EXPORTER names others: the standard endpoint does not count */
+	/* OTEL_TRACES_EXPORTER names others, or OTEL_SDK_DISABLED is set: the standard endpoint
+	 * does not count */
 	bool otlp_unwanted, zipkin_unwanted;
+	bool otlp_wanted; /* named there */
 };
 
 struct command_info {

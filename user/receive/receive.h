@@ -15,6 +15,7 @@
  * Spans that cannot be kept are rejected one by one; the others are kept and the answer is a
  * partial success that tells how many and why:
  *   bad_id     trace id not 16 bytes, span id not 8, or zero; parent id neither 8 bytes nor none
+ *              (Zipkin: 1 to 32 and 1 to 16 hex digits; zeros are no parent)
  *   bad_time   start before the year 2000 (seconds or milliseconds sent as nanoseconds), or start
  *              or end more than a day ahead of this machine's clock
  *   too_large  a value above 1 MiB, a span above 4 MiB, a resource or scope above 256 KiB

@@ -245,6 +245,16 @@ static void read_flag(struct jread *j, struct zipkin *z, const char *name, bool 
 		add(z, name, (struct value){ .type = VALUE_BOOL, .b = true });
 }
 
+/* Absent, empty, or zeros, which Zipkin takes for none too. */
+static bool read_parent(struct str text, struct span_id *ret)
+{
+	size_t zeros = 0;
+
+	while (zeros < text.len && text.p[zeros] == '0')
+		zeros++;
+	return text.len <= 16 && (zeros == text.len || span_id_parse(text, ret));
+}
+
 static void read_ids(struct jread *j, struct zipkin *z, struct str key)
 {
 	struct str text = jread_string(j, &z->r);
@@ -255,7 +265,7 @@ static void read_ids(struct jread *j, struct zipkin *z, struct str key)
 	else if (IS("id"))
 		good = text.len <= 16 && span_id_parse(text, &z->span.span_id);
 	else
-		good = !text.len || (text.len <= 16 && span_id_parse(text, &z->span.parent_id));
+		good = read_parent(text, &z->span.parent_id);
 	if (!good)
 		reading_refuse(&z->r, REJECT_bad_id);
 }

@@ -174,6 +174,46 @@ static void zipkin_is_told_what_otlp_is_told(void **state)
 	assert_null(strstr(why, "s3cret"));
 }
 
+static void variables_are_read_as_the_standard_says(void **state)
+{
+	char *forms[] = { (char *)"OTEL_EXPORTER_OTLP_INSECURE=TRUE",
+			  (char *)"OTEL_EXPORTER_OTLP_TIMEOUT=0",
+			  (char *)"OTEL_EXPORTER_ZIPKIN_TIMEOUT= 250 ",
+			  (char *)"OTEL_BSP_EXPORT_TIMEOUT=0",
+			  (char *)"OTEL_BSP_SCHEDULE_DELAY=0",
+			  (char *)"OTEL_EXPORTER_OTLP_PROTOCOL=GRPC",
+			  NULL };
+	char *off[] = { (char *)"OTEL_SDK_DISABLED=True",
+			(char *)"OTEL_TRACES_EXPORTER=otlp,zipkin,console",
+			(char *)"OTEL_EXPORTER_OTLP_ENDPOINT=http://otel:1", NULL };
+	char *bare[] = { (char *)"OTEL_TRACES_EXPORTER=otlp", NULL };
+	struct config *c = good("gateway", forms);
+
+	assert_int_equal(c->warnings.cnt, 0);
+	assert_true(c->otlp_insecure);
+	assert_true(c->otlp_timeout_ns == 3600ull * 1000000000); /* 0: no limit */
+	assert_true(c->zipkin_timeout_ns == 250000000);
+	assert_true(c->export_give_up_ns == 30ull * 86400 * 1000000000);
+	assert_true(c->export_delay_ns == 0);
+	assert_int_equal(c->otlp_protocol, CONFIG_GRPC);
+	config_free(c);
+	c = good("gateway", off);
+	assert_int_equal(c->otlp_urls.cnt + c->zipkin_endpoint.cnt, 0);
+	assert_false(c->export_stdout);
+	assert_int_equal(c->warnings.cnt, 0);
+	config_free(c);
+	c = good("gateway --otlp-endpoint http://asked:1", off);
+	assert_int_equal(c->otlp_urls.cnt, 1);
+	config_free(c);
+	c = good("gateway", bare);
+	assert_int_equal(c->warnings.cnt, 1);
+	assert_non_null(strstr(c->warnings.v[0], "nothing is exported"));
+	config_free(c);
+	c = good("gateway --otlp-endpoint http://asked:1", bare);
+	assert_int_equal(c->warnings.cnt, 0);
+	config_free(c);
+}
+
 static void a_bare_host_is_enough_for_grpc(void **state)
 {
 	char *grpc[] = { (char *)"OTEL_EXPORTER_OTLP_ENDPOINT=collector:4317",
@@ -233,6 +273,7 @@ int main(void)
 		cmocka_unit_test(a_backend_takes_its_options),
 		cmocka_unit_test(what_bounds_the_exporters_can_be_set),
 		cmocka_unit_test(zipkin_is_told_what_otlp_is_told),
+		cmocka_unit_test(variables_are_read_as_the_standard_says),
 		cmocka_unit_test(a_bare_host_is_enough_for_grpc),
 		cmocka_unit_test(addresses_are_shown_without_their_secrets),
 	};

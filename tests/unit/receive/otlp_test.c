@@ -187,6 +187,10 @@ static void ids_of_wrong_length(void **state)
 	rejects("\"traceId\":\"00000000000000000000000000000000\",\"spanId\":"
 		"\"00f067aa0ba902b7\"," TIMES,
 		REJECT_bad_id);
+	rejects("\"traceId\":\"S/kvNXezTaajzpKdDg5HNg==\",\"spanId\":\"APBnqguoArc=\"," TIMES,
+		REJECT_bad_id); /* base64, as protobuf's own JSON has it */
+	rejects("\"traceId\":\"a3ce929d0e0e4736\",\"spanId\":\"00f067aa0ba902b7\"," TIMES,
+		REJECT_bad_id);
 	rejects(IDS "\"parentSpanId\":\"12\"," TIMES, REJECT_bad_id);
 	assert_int_equal(decode_span(IDS "\"parentSpanId\":\"\"," TIMES), 0);
 	assert_int_equal(decoder->intake.accepted, 1);

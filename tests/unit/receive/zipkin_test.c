@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "receive/decode.h"
@@ -126,6 +127,46 @@ static void sparse_spans(void **state)
 	assert_true(got[0]->start_ns == 1790000000000003000ull);
 }
 
+/* As Jaeger and Zipkin's own tracers write them: 64 bits, trimmed, in upper case, zeros for no
+ * parent. */
+static void forms_of_ids(void **state)
+{
+	static const struct {
+		const char *trace, *id, *parent, *hex; /* hex NULL: refused */
+	} rows[] = {
+		{ "48485A3953BB6124", "E457B5A2E4D86BD1", "0000000000000000",
+		  "000000000000000048485a3953bb6124" },
+		{ "463ac35c9f6413ad48485a3953bb6124", "1", "0",
+		  "463ac35c9f6413ad48485a3953bb6124" },
+		{ "63ac35c9f6413ad48485a3953bb6124", "e457b5a2e4d86bd1", "",
+		  "063ac35c9f6413ad48485a3953bb6124" },
+		{ "7b", "c8", "7", "0000000000000000000000000000007b" },
+		{ "0463ac35c9f6413ad48485a3953bb6124", "1", "", NULL },
+		{ "0x7b", "1", "", NULL },
+		{ "RkrDXJ9kE61ISFo5U7thJA==", "1", "", NULL }, /* base64 */
+		{ "7b", "", "", NULL },
+		{ "7b", "0", "", NULL },
+		{ "7b", "1", "00000000000000000", NULL },
+	};
+	char text[256], hex[33];
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		snprintf(text, sizeof(text),
+			 "[{\"traceId\":\"%s\",\"id\":\"%s\",\"parentId\":\"%s\","
+			 "\"timestamp\":1790000000000003}]",
+			 rows[i].trace, rows[i].id, rows[i].parent);
+		assert_int_equal(decode_zipkin(decoder, str_of(text)), 0);
+		assert_int_equal(cnt, rows[i].hex ? 1 : 0);
+		assert_int_equal(decoder->intake.rejected[REJECT_bad_id], rows[i].hex ? 0 : 1);
+		if (!rows[i].hex)
+			continue;
+		trace_id_hex(&got[0]->trace_id, hex);
+		assert_string_equal(hex, rows[i].hex);
+		assert_int_equal(span_id_is_set(&got[0]->parent_id), i == 3);
+		span_release(got[--cnt]);
+	}
+}
+
 /* Both halves of a shared span stay apart, the server's below the client's. */
 static void shared_spans(void **state)
 {
@@ -170,6 +211,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(every_field, setup, teardown),
 		cmocka_unit_test_setup_teardown(sparse_spans, setup, teardown),
+		cmocka_unit_test_setup_teardown(forms_of_ids, setup, teardown),
 		cmocka_unit_test_setup_teardown(shared_spans, setup, teardown),
 		cmocka_unit_test_setup_teardown(malformed, setup, teardown),
 	};
