@@ -7,7 +7,7 @@ import threading
 import time
 import urllib.parse
 
-from cases_9query import NOW_S, Asked, shop_trace
+from cases_9query import JSON, NOW_S, Asked, shop_trace
 from lib import TELLTALE, TOP, Skip, check, check_balance, equal, free_port, need, wait_for
 
 USER, PASSWORD = "me", "p@ss word"
@@ -129,6 +129,47 @@ def case_what_comes_while_it_is_away_is_kept(env):
     equal(len(g.json(f"/traces/{shop_trace(1)[0]}")["resourceSpans"]), 2, "services of the trace before")
     check_balance(g.port)
     equal(g.finish(), 0, "exit status")
+
+
+def send_until_taken(g, number, said):
+    """As an exporter does: what is not acknowledged is sent again."""
+    groups = [{"resource": {"attributes": [{"key": "service.name", "value": {"stringValue": service}}]},
+               "scopeSpans": [{"scope": {"name": "e2e"}, "spans": [span]}]} for service, span in shop_trace(number)[1]]
+    body = json.dumps({"resourceSpans": groups})
+    while True:
+        status, _, reply = g.ask("/v1/traces", "POST", body, JSON, g.http)
+        said.append((number, status))
+        if status == 200:
+            return
+        check(status == 503, f"status while it is away: {status} {reply[:200]!r}")
+        time.sleep(1)
+
+
+def case_after_a_long_outage_everything_is_there_once(env):
+    """Longer than an acknowledgement waits: senders are told 503 and send again."""
+    front = Front(env, "outage")
+    g, said = Asked(env, "--store", front.where), []
+    send_until_taken(g, 1, said)
+    front.stop()
+    senders = [threading.Thread(target=send_until_taken, args=(g, n, said)) for n in range(2, 8)]
+    for s in senders:
+        s.start()
+    wait_for(lambda: {n for n, status in said if status == 503} == set(range(2, 8)), "a 503 for each", 40)
+    equal([n for n, status in said if status == 200], [1], "acknowledged while it was away")
+    front.start()
+    for s in senders:
+        s.join()
+    equal(sorted(n for n, status in said if status == 200), list(range(1, 8)), "acknowledged")
+    for n in range(1, 8):
+        spans = [s for r in g.json(f"/traces/{shop_trace(n)[0]}")["resourceSpans"] for sc in r["scopeSpans"]
+                 for s in sc["spans"]]
+        equal(sorted(s["name"] for s in spans), ["GET /cart", "GET /items"], f"spans of trace {n}")
+    check_balance(g.port)
+    equal(g.finish(), 0, "exit status")
+    s = json.loads(env.run([TELLTALE, "store", "stats", "--json", front.where]).stdout)
+    equal(s["traces"], 7, "traces")
+    check(14 <= s["spans"] <= 2 * len(said), f"{s['spans']} rows of {len(said)} requests")
+    return f"{len(said)} requests, {s['spans']} rows of 14 spans"
 
 
 def case_what_cannot_be_opened_is_said_in_one_line(env):

@@ -15,8 +15,11 @@
  * arrays and lists bytes come back as text and whole doubles as ints.
  *
  * Inserts are synchronous and carry a token, so that a batch that is sent again is not doubled
- * (where the table keeps tokens: replicated ones, and those made here); what was doubled all the
- * same comes once when a trace is asked for.
+ * (where the table keeps tokens: replicated ones, and those made here). While the server is away
+ * batches wait, up to cfg.queue_bytes, and are tried again until it has them. An acknowledgement
+ * waits for ten seconds of that: then whoever waits is told -EIO (503, UNAVAILABLE to a sender of
+ * OTLP) and sends again. So nothing acknowledged is lost, and after a long outage a span may have
+ * two rows: it comes once when a trace is asked for, but counts of rows count it twice.
  */
 #ifndef STORE_CLICKHOUSE_H
 #define STORE_CLICKHOUSE_H
