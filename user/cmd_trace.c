@@ -7,9 +7,10 @@
 int command_trace(const struct config *c)
 {
 	struct pipe_cfg cfg;
-	struct setup_run run = {
-		.config = c, .health = output_error, .close = output_flush, .what = "tracing"
-	};
+	struct setup_run run = { .config = c,
+				 .health = output_error,
+				 .close = output_flush,
+				 .what = c->output ? NULL : "tracing" };
 	struct output *out = NULL;
 	struct pipe *pipe = NULL;
 	struct agent_result result = { .end = END_ERROR };

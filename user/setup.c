@@ -140,7 +140,7 @@ static void say_attached(void *ctx)
 	const struct config *c = run->config;
 
 	notify_manager("READY=1");
-	if (c->quiet || !isatty(STDERR_FILENO))
+	if (!run->what || c->quiet || !isatty(STDERR_FILENO))
 		return;
 	if (c->argc)
 		fprintf(stderr, "telltale: %s %s\n", run->what, c->argv[0]);

@@ -34,7 +34,7 @@ struct setup_run {
 	void *ctx;
 	/* Called when nothing more will come; 0 or an error that was not yet reported. */
 	int (*close)(void *ctx);
-	const char *what; /* "tracing" */
+	const char *what; /* "tracing", said on a terminal; NULL: say nothing */
 };
 int setup_run(const struct setup_run *run, const sigset_t *before, struct agent_result *ret_result,
 	      int *ret_status);

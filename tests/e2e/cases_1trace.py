@@ -2,6 +2,8 @@
 """`telltale trace` as a command: what it runs, prints, and how it ends."""
 import json
 import os
+import pty
+import select
 import signal
 import time
 
@@ -59,6 +61,42 @@ def case_tree_to_a_file(env):
     with open(env.path("tree")) as f:
         text = f.read()
     check("curl" in text and "GET" in text and "ms" in text or "us" in text or "µs" in text, f"no tree: {text!r}")
+
+
+def on_terminal(argv, environment=None, typed=b""):
+    """(exit status, all that appears on a terminal of its own); types once the tracer is ready."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execve(argv[0], argv, dict(os.environ, **(environment or {})))
+    seen = b""
+    while True:
+        if not select.select([fd], [], [], 20)[0]:
+            os.kill(pid, signal.SIGKILL)
+        try:
+            more = os.read(fd, 4096)
+        except OSError:  # the last who had it open has ended
+            break
+        seen += more
+        if typed and b"Ctrl-C" in seen:
+            os.write(fd, typed)
+            typed = b""
+    os.close(fd)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), seen
+
+
+def case_on_a_terminal(env):
+    web, curl, out = static_nginx(env), need("curl"), env.path("terminal")
+    ask = ["--", curl, "-s", f"http://127.0.0.1:{web.port}/hello"]
+    status, seen = on_terminal([TELLTALE, "trace", *ask], {"TERM": "xterm", "NO_COLOR": ""})
+    check(status == 0 and b"\x1b[" in seen and b"GET /hello" in seen, f"a tree in colour: {status} {seen!r}")
+    status, seen = on_terminal([TELLTALE, "trace", *ask], {"TERM": "xterm", "NO_COLOR": "1"})
+    check(status == 0 and b"\x1b" not in seen and b"GET /hello" in seen, f"a tree without: {status} {seen!r}")
+    equal(on_terminal([TELLTALE, "trace", "-o", out, *ask], {"TERM": "xterm"}), (0, b"hello, world\r\n"), "with -o")
+    with open(out, "rb") as f:
+        text = f.read()
+    check(b"GET /hello" in text and b"\x1b" not in text, f"the file: {text!r}")
+    status, seen = on_terminal([TELLTALE, "trace", "-p", str(web.pids[-1])], typed=b"\x03")
+    check(status == 0 and b"0 spans" in seen, f"after Ctrl-C: {status} {seen!r}")
 
 
 def case_attach_to_a_pid(env):
