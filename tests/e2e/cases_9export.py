@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Exporting: a gateway hands on what it received, to another gateway or to a listener of Python's."""
 import base64
+import gzip
 import json
 import os
 import signal
 import socket
 import time
 
-from cases_9receive import Receiver, modules, new_id, request
+from cases_9receive import JSON, Receiver, modules, new_id, request
 from cases_9store import change
 from lib import (APPS, TELLTALE, Agent, Authority, Endpoint, books, can_connect, check, check_balance, equal, free_port,
                  metrics, parse_otlp, protobuf_spans, wait_for)
@@ -517,9 +518,21 @@ def case_refused_and_tried_again(env):
 
 
 def case_limits_of_receivers(env):
+    """Requests and bytes a second, and a body's size before and after unpacking; each is told with what to do."""
     a = Receiver(env, "--store", "none", "--receive-max-requests", "5")
     got = [a.post("/v1/traces", json.dumps(request(new_id(), 1)))[0] for _ in range(40)]
     check(got.count(200) >= 1 and set(got) <= {200, 429, 503} and len(set(got)) == 2, f"answers {got}")
+    a.finish(signal.SIGTERM)
+    a = Receiver(env, "--store", "none", "--receive-max-rate", "1M", "--receive-max-body", "100K")
+    large = json.dumps(request(new_id(), 500)).encode()
+    for body, headers in ((large, JSON), (gzip.compress(large), dict(JSON, **{"Content-Encoding": "gzip"}))):
+        status, _, reply = a.post("/v1/traces", body, headers)
+        check(status == 413 and "102400 bytes" in json.loads(reply)["message"], f"{len(body)} bytes: {status} {reply}")
+    answers = [a.post("/v1/traces", json.dumps(request(new_id(), 300))) for _ in range(100)]
+    late = [headers for status, headers, _ in answers if status == 429]
+    check(late and {r[0] for r in answers} == {200, 429}, f"answers {[r[0] for r in answers]}")
+    check(all(int(h["retry-after"]) >= 1 for h in late), f"Retry-After {late[0]}")
+    check_balance(a.port)
     a.finish(signal.SIGTERM)
 
 

@@ -228,7 +228,7 @@ static enum MHD_Result take_piece(struct request *r, const char *p, size_t len)
 	if (r->answer.http) {
 		/* refused: the rest is read, but not without end */
 		r->body.wire += len;
-		return r->body.wire > cfg->body_max ? MHD_NO : MHD_YES;
+		return r->body.wire > MAX(cfg->body_max, (size_t)DRAIN_BYTES) ? MHD_NO : MHD_YES;
 	}
 	err = body_add(&r->body, p, len);
 	if (err) {
