@@ -257,6 +257,23 @@ def case_secrets_are_nowhere(env):
         collector.stop()
 
 
+def case_zipkin_passes_the_same_gate(env):
+    g, trace, now = Gateway(env), os.urandom(16).hex(), time.time_ns() // 1000
+    s = SECRETS
+    span = {"traceId": trace, "id": "1" * 16, "name": f"pay {s['card2']}", "timestamp": now, "duration": 1500,
+            "localEndpoint": {"serviceName": "till"}, "annotations": [{"timestamp": now, "value": f"told {s['email']}"}],
+            "tags": {"password": s["dbpass"], "orm.sql": f"SELECT '{s['sql']}'", "http.url": f"http://bob:{s['url']}@shop/",
+                     "process.command_line": f"mysql -p{s['command']}", "note": f"IBAN {s['iban']}"}}
+    c = http.client.HTTPConnection("127.0.0.1", g.http, timeout=20)
+    c.request("POST", "/api/v2/spans", json.dumps([span]), {"Content-Type": "application/json"})
+    equal(c.getresponse().status, 202, "status")
+    c.close()
+    clean("the trace", ask(g.port, f"/traces/{trace}"))
+    shown = attributes_of(g.port, trace)
+    equal((shown["password"], shown["orm.sql"], shown["note"]), ("REDACTED", "SELECT ?", "IBAN REDACTED"), "what is shown")
+    g.finish()
+
+
 def case_the_log_tells_no_secret_of_a_bad_request(env):
     g = Gateway(env, "--log-level", "debug")
     broken = json.dumps(request("zz" * 16))

@@ -59,7 +59,7 @@ class Sampler(Gateway):
         equal(r.status, 200, "status")
         return sum(len(s["spans"]) for rs in reply["resourceSpans"] for s in rs["scopeSpans"])
 
-    def decided(self, seconds=10):
+    def decided(self, seconds=60):
         """Waits until nothing waits for its decision and what was kept can be read; the books then."""
         def settled():
             found = books(self.port)
@@ -210,7 +210,7 @@ def case_the_tail_keeps_what_matters_and_a_true_share(env):
         m.second(slow=int(second in (5, 7, 9)), fails=second % 3, first=f"GET /rare/{second}" if second % 2 else None)
         time.sleep(max(0, 1 - (time.monotonic() - begin)))
     equal(g.measured(), g.sent, "spans in the span metrics, before sampling")
-    found = g.decided(8)
+    found = g.decided()
     check(found["sample_tail"]["dropped"] > 0, f"nothing was rejected: {found['sample_tail']}")
     check_balance(g.port)
     counts = {k: sum(v.values()) for k, v in metrics(g.port).items() if "sample_tail" in k}
@@ -283,15 +283,37 @@ def case_without_the_tail_nothing_is_assembled(env):
     return f"for trees {sum(waiting.values()):.0f} bytes waited"
 
 
+def case_late_spans_are_merged_and_orphans_kept(env):
+    g = Sampler(env)
+    trace = new_id()
+    root = span(trace)
+    g.send([root])
+    equal(g.shown(trace), 1, "spans")
+    time.sleep(6)  # longer than anything would wait
+    g.send([span(trace, parent=root["spanId"])], service="cart")
+    g.send([span(trace, parent=new_id(8))], service="late")
+    equal(g.shown(trace), 3, "spans, with late ones and one whose parent never came")
+    equal({t: len(s) for t, s in g.end().items()}, {trace: 3}, "spans kept, by trace")
+    g = Sampler(env, "--sampling", "tail", "--tail-wait", "100ms")
+    g.send([span(new_id(), parent=new_id(8)), failed(new_id())])
+    g.decided()
+    equal(sum(metrics(g.port)["telltale_trace_orphans_total"].values()), 1, "orphans counted")
+    g.finish()
+
+
 def case_late_spans_follow_the_decision(env):
-    g = Sampler(env, "--sampling", "tail", "--max-traces-per-second", "1")
-    roots = [span(new_id()) for _ in range(300)]
-    for at in range(0, 300, 30):  # the first goes by itself: it is of a new kind
-        g.send(roots[at:at + 30])
+    g = Sampler(env, "--sampling", "tail", "--tail-wait", "1s", "--max-traces-per-second", "1")
+    roots = []
+
+    def rejects():
+        roots.extend(span(new_id()) for _ in range(30))
+        g.send(roots[-30:])
         time.sleep(0.3)
+        return sum(metrics(g.port)["telltale_sample_tail_rejected_total"].values())
+    wait_for(rejects, "a trace that is not kept", 60)
     g.decided()
     was = {r["traceId"]: g.shown(r["traceId"]) for r in roots}
-    check(0 < sum(was.values()) < 300, f"{sum(was.values())} of 300 kept")
+    check(0 < sum(was.values()) < len(roots), f"{sum(was.values())} of {len(roots)} kept")  # the first is of a new kind
     g.send([span(r["traceId"], parent=r["spanId"]) for r in roots])
     for r in roots:  # at once
         equal(g.shown(r["traceId"]), was[r["traceId"]] * 2, "spans")
@@ -304,7 +326,7 @@ def case_late_spans_follow_the_decision(env):
 
 
 def case_a_small_buffer_decides_early(env):
-    g = Sampler(env, "--sampling", "tail", "--tail-buffer", "1M")
+    g = Sampler(env, "--sampling", "tail", "--tail-buffer", "1M", "--tail-wait", "1h")
     text = [{"key": "text", "value": {"stringValue": "x" * 2000}}]
     for _ in range(20):
         g.send([span(new_id(), parent=new_id(8), attributes=text) for _ in range(200)])
@@ -335,10 +357,10 @@ def case_services_may_have_rules(env):
 
 def case_what_waits_is_decided_at_the_end(env):
     for sig in (signal.SIGTERM, signal.SIGINT):
-        g = Sampler(env, "--sampling", "tail")
+        g = Sampler(env, "--sampling", "tail", "--tail-wait", "1h")
         traces = [new_id() for _ in range(100)]
         g.send([s for t in traces for s in (span(t), failed(t))])
-        equal(sum(g.shown(t) for t in traces[:10]), 0, "spans shown while they wait")
+        equal(sum(g.shown(t) for t in traces), 0, "spans shown while they wait")
         kept = g.end(sig)
         equal({t: len(kept.get(t, [])) for t in traces}, {t: 2 for t in traces}, "spans kept")
 

@@ -190,6 +190,19 @@ static int otel_samplers(struct config *c, char *const *env, char why[CONFIG_WHY
 			 why);
 }
 
+/* A limit that nobody asked to be kept to is one by rate; tail sampling has another use for it. */
+static int sampler_of_rate(struct config *c, char why[CONFIG_WHY_MAX])
+{
+	const struct option *rate = option_find(STR("max-traces-per-second"));
+	const struct option *sampling = option_find(STR("sampling"));
+	const struct source src = { RANK_OTEL, "MAX_TRACES_PER_SECOND" };
+
+	if (c->private->rank[rate - config_table] != RANK_OTEL ||
+	    c->private->rank[sampling - config_table] != RANK_DEFAULT)
+		return 0;
+	return option_set(c, sampling, &src, STR("rate"), why);
+}
+
 /* Takes one of "otlp,console". */
 static struct str item_next(struct str *left)
 {
@@ -229,10 +242,10 @@ static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WH
 
 int config_read_otel(struct config *c, char *const *env, char why[CONFIG_WHY_MAX])
 {
-	int first = otel_exporters(c, env, why);
+	int failed = otel_exporters(c, env, why);
 
-	if (first)
-		return first;
+	if (failed)
+		return failed;
 	for (const struct option *o = config_table; o < config_table + config_table_cnt; o++) {
 		for (size_t i = 0; i < ARRAY_LEN(o->otel) && o->otel[i]; i++) {
 			struct source src = { RANK_OTEL, o->otel[i] };
@@ -252,5 +265,6 @@ int config_read_otel(struct config *c, char *const *env, char why[CONFIG_WHY_MAX
 				break;
 		}
 	}
-	return otel_samplers(c, env, why);
+	failed = otel_samplers(c, env, why);
+	return failed ? failed : sampler_of_rate(c, why);
 }

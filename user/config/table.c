@@ -139,7 +139,7 @@ const struct option config_table[] = {
 	  .fallback = "true", .help = "do not follow the caller's decision not to sample" },
 	{ "max-traces-per-second", 0, OPT_SIZE, OPTION_RARE, BACKEND, FIELD(max_traces_per_second),
 	  .min = 1, .max = 1000000, .arg = "N", .fallback = "100",
-	  .otel = { "MAX_TRACES_PER_SECOND" }, .help = "of sampling by rate, and tail's share of the ordinary" },
+	  .otel = { "MAX_TRACES_PER_SECOND" }, .help = "of sampling by rate, which the variable alone chooses, and tail's share of the ordinary" },
 	{ "sampling-service", 0, OPT_LIST, OPTION_RARE, BACKEND, FIELD(sampling_service), .max = 64,
 	  .arg = "GLOB=HOW", .expects = "GLOB=always, GLOB=never or GLOB=RATIO",
 	  .check = check_sampling_service, .help = "for services so named; repeatable" },

@@ -30,6 +30,17 @@ static void samplers_and_exporters_of_the_standard_are_understood(void **state)
 	assert_true(c->sampling_parent);
 	assert_int_equal(c->max_traces_per_second, 7);
 	config_free(c);
+	c = good("gateway", &parent[1]); /* a limit alone */
+	assert_int_equal(c->sampling, CONFIG_SAMPLING_RATE);
+	assert_string_equal(config_origin(c, "sampling"), "MAX_TRACES_PER_SECOND");
+	config_free(c);
+	c = good("gateway --sampling tail", &parent[1]);
+	assert_int_equal(c->sampling, CONFIG_SAMPLING_TAIL);
+	assert_int_equal(c->max_traces_per_second, 7);
+	config_free(c);
+	c = good("gateway --max-traces-per-second 9", NULL); /* of whatever is asked for */
+	assert_int_equal(c->sampling, CONFIG_SAMPLING_ALWAYS);
+	config_free(c);
 	c = good("run", console);
 	assert_true(c->export_stdout);
 	assert_int_equal(c->otlp_urls.cnt, 0);
