@@ -99,12 +99,13 @@ static struct series *series_of(struct analyze *a, const struct span *s)
 void analyze_push(struct analyze *a, const struct span *s)
 {
 	double seconds = (double)(s->end_ns - s->start_ns) / NS_PER_S;
-	double count = span_adjusted_count(s);
+	double count = span_adjusted_count(s), bytes = (double)analyze_size(s);
 	struct series *row;
 
 	pthread_mutex_lock(&a->lock);
 	row = series_of(a, s);
 	row->calls += count;
+	row->bytes += bytes * count;
 	histogram_add(&row->latency, &s->trace_id, seconds, count, s->end_ns);
 	graph_push(a, s);
 	pthread_mutex_unlock(&a->lock);

@@ -4,8 +4,8 @@
  * is sampled away, and for all that each span stands for (span_adjusted_count). Written as
  * Prometheus text under the names of Tempo's metrics generator:
  *
- *   traces_spanmetrics_calls_total, traces_spanmetrics_latency     service, span_name, span_kind,
- *                                                                  status_code
+ *   traces_spanmetrics_calls_total, traces_spanmetrics_latency,    service, span_name, span_kind,
+ *   traces_spanmetrics_size_total                                  status_code
  *   traces_service_graph_request_total, _request_failed_total,     client, server, connection_type
  *   _request_server_seconds, _request_client_seconds,
  *   _unpaired_spans_total, _dropped_spans_total

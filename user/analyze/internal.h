@@ -46,8 +46,12 @@ struct series { /* of one operation */
 	enum span_kind kind;
 	enum span_status status;
 	double calls;
+	double bytes; /* of spans as OTLP */
 	struct histogram latency;
 };
+
+/* Of one span as OTLP, without its resource and scope. */
+size_t analyze_size(const struct span *s);
 
 enum connection { CONNECTION_NONE, CONNECTION_VIRTUAL, CONNECTION_DATABASE, CONNECTION_MESSAGING };
 

@@ -107,6 +107,7 @@ static void histogram(const struct text *t, const char *name, labels_fn labels, 
 static void write_operations(const struct analyze *a, const struct text *t)
 {
 	static const char calls[] = "traces_spanmetrics_calls_total";
+	static const char size[] = "traces_spanmetrics_size_total";
 	static const char latency[] = "traces_spanmetrics_latency";
 
 	family(t, calls, "counter", "Spans of an operation.");
@@ -115,6 +116,12 @@ static void write_operations(const struct analyze *a, const struct text *t)
 			((struct series *)a->series.row[i])->calls);
 	if (a->other->calls > 0)
 		counter(t, calls, operation_labels, a->other, a->other->calls);
+	family(t, size, "counter", "Bytes of an operation's spans as OTLP.");
+	for (uint32_t i = 0; i < a->series.cnt; i++)
+		counter(t, size, operation_labels, a->series.row[i],
+			((struct series *)a->series.row[i])->bytes);
+	if (a->other->calls > 0)
+		counter(t, size, operation_labels, a->other, a->other->bytes);
 	family(t, latency, "histogram", "Durations of an operation's spans, seconds.");
 	for (uint32_t i = 0; i < a->series.cnt; i++)
 		histogram(t, latency, operation_labels, a->series.row[i],

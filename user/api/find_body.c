@@ -325,7 +325,9 @@ static int read_page(struct call *c, const json_t *v, struct find *f, char *why)
 	struct str token;
 	int err = read_text(c, v, "page", &token, why);
 
-	if (!err && token.len >= SEARCH_TOKEN_MAX)
+	if (!err && token.len &&
+	    (token.len != SEARCH_TOKEN_MAX - 1 ||
+	     strspn(token.p, "0123456789abcdef") != SEARCH_TOKEN_MAX - 1))
 		return refuse(why, "page", "what the answer before gave as next");
 	f->search.page = err || !token.len ? NULL : token.p;
 	return err;

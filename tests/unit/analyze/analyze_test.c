@@ -72,6 +72,9 @@ static void operations_are_counted_with_what_they_took(void **state)
 	"\\\"x\\\"\",span_kind=\"SPAN_KIND_SERVER\",status_code=\"" status
 	expect(a, "traces_spanmetrics_calls_total" LABELS("STATUS_CODE_UNSET\"} 2\n"));
 	expect(a, "traces_spanmetrics_calls_total" LABELS("STATUS_CODE_ERROR\"} 1\n"));
+	/* ids 18, 10 and 10, name 9, kind 2, times 18; twice. A status is 4 more */
+	expect(a, "traces_spanmetrics_size_total" LABELS("STATUS_CODE_UNSET\"} 134\n"));
+	expect(a, "traces_spanmetrics_size_total" LABELS("STATUS_CODE_ERROR\"} 71\n"));
 	expect(a,
 	       "traces_spanmetrics_latency_bucket" LABELS("STATUS_CODE_UNSET\",le=\"0.005\"} 0\n"));
 	expect(a,

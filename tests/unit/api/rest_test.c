@@ -125,6 +125,7 @@ static void what_cannot_be_asked_is_refused(void **state)
 		if (shop_ask_with("POST", "/traces/search", NULL, bad[i]) != 400)
 			fail_msg("%s: %u", bad[i], shop_call.status);
 		assert_memory_equal(shop_page, "{\"error\":{\"status\":400,\"message\":\"", 32);
+		assert_null(strstr(shop_page, "not a valid question")); /* it says what is wrong */
 	}
 }
 
