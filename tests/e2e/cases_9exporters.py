@@ -4,6 +4,7 @@ import ctypes.util
 import glob
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -11,7 +12,7 @@ import threading
 import time
 
 from cases_9export import Source, everything, send, send_many, start_fails
-from cases_9receive import Receiver
+from cases_9receive import Receiver, new_id, request
 from lib import APPS, PYTHON, Authority, Endpoint, Skip, check, check_balance, equal, free_port, parse_otlp, tls_context, wait_for
 
 
@@ -336,3 +337,50 @@ def case_otel_disabled_or_without_endpoint(env):
     a.end()
     check("OTEL_TRACES_EXPORTER" in a.err() and "nothing is exported" in a.err(), f"a warning: {a.err()}")
     endpoint.close()
+
+
+def case_grpc_endpoints_take_turns(env):
+    one, two = Receiver(env), Receiver(env)
+    a = Source(env, "--export-batch", "2", "--otlp-protocol", "grpc", "--otlp-endpoint",
+               f"http://127.0.0.1:{one.grpc},http://127.0.0.1:{two.grpc}")
+    traces = send_many(a, 20)
+    equal(a.settled("otlp_grpc", 40)["out"], 40, "spans exported")
+    count = [sum(g.trace(t) is not None for t in traces) for g in (one, two)]
+    check(sum(count) == 20 and min(count) >= 7, f"traces of each: {count}")
+    one.stop()
+    traces = send_many(a, 20)
+    equal(a.settled("otlp_grpc", 80)["out"], 80, "spans exported")
+    equal(sum(two.trace(t) is not None for t in traces), 20, "traces of the one that is left")
+    a.end()
+    two.finish()
+
+
+def case_the_spool_survives_an_ordinary_end(env):
+    """What was not yet a batch reaches the disk as well."""
+    port = free_port()
+    args = ("--otlp-endpoint", f"http://127.0.0.1:{port}", "--export-spool", env.path("ended"))
+    a = Receiver(env, *args, "--export-delay", "1h")
+    traces = send_many(a, 10)
+    equal(a.finish(signal.SIGTERM), 0, "exit status")
+    b = Receiver(env, "--otlp-http", f"127.0.0.1:{port}")
+    a = Source(env, *args, "--store", a.store)
+    equal(a.settled("otlp_http", 20), {"in": 20, "out": 20, "held": 0, "dropped": 0}, "books of the next process")
+    equal(sum(b.trace(t) is not None for t in traces), 10, "traces that arrived")
+    a.end()
+    b.finish()
+
+
+def case_limits_of_another_gateway(env):
+    """What it refuses for good is dropped at once and told; what it asks to wait for is sent again."""
+    small, slow = Receiver(env, "--receive-max-body", "2K"), Receiver(env, "--receive-max-requests", "1")
+    for protocol, kind in (("grpc", "otlp_grpc"), ("http/protobuf", "otlp_http")):
+        a = Source(env, "--otlp-protocol", protocol, "--otlp-endpoint", f"http://127.0.0.1:{getattr(small, kind[5:])}")
+        send(a, request(new_id(), 200))
+        found = a.settled(kind, 200)
+        check(found["dropped"] == 200 and "2048 bytes" in a.err() and "refused for good" in a.err(), f"{found} {a.err()}")
+        a.end()
+        a = Source(env, "--export-batch", "2", "--otlp-protocol", protocol, "--otlp-endpoint",
+                   f"http://127.0.0.1:{getattr(slow, kind[5:])}")
+        send_many(a, 4)
+        equal(a.settled(kind, 8), {"in": 8, "out": 8, "held": 0, "dropped": 0}, f"books of {kind}")
+        a.end()
