@@ -30,17 +30,6 @@ static void samplers_and_exporters_of_the_standard_are_understood(void **state)
 	assert_true(c->sampling_parent);
 	assert_int_equal(c->max_traces_per_second, 7);
 	config_free(c);
-	c = good("gateway", &parent[1]); /* a limit alone */
-	assert_int_equal(c->sampling, CONFIG_SAMPLING_RATE);
-	assert_string_equal(config_origin(c, "sampling"), "MAX_TRACES_PER_SECOND");
-	config_free(c);
-	c = good("gateway --sampling tail", &parent[1]);
-	assert_int_equal(c->sampling, CONFIG_SAMPLING_TAIL);
-	assert_int_equal(c->max_traces_per_second, 7);
-	config_free(c);
-	c = good("gateway --max-traces-per-second 9", NULL); /* of whatever is asked for */
-	assert_int_equal(c->sampling, CONFIG_SAMPLING_ALWAYS);
-	config_free(c);
 	c = good("run", console);
 	assert_true(c->export_stdout);
 	assert_int_equal(c->otlp_urls.cnt, 0);
@@ -63,6 +52,23 @@ static void samplers_and_exporters_of_the_standard_are_understood(void **state)
 	config_free(c);
 	c = good("run", odd);
 	assert_int_equal(c->warnings.cnt, 2);
+	assert_int_equal(c->sampling, CONFIG_SAMPLING_ALWAYS);
+	config_free(c);
+}
+
+static void a_limit_alone_asks_for_sampling_by_rate(void **state)
+{
+	char *limit[] = { (char *)"MAX_TRACES_PER_SECOND=7", NULL };
+	struct config *c = good("gateway", limit);
+
+	assert_int_equal(c->sampling, CONFIG_SAMPLING_RATE);
+	assert_string_equal(config_origin(c, "sampling"), "MAX_TRACES_PER_SECOND");
+	config_free(c);
+	c = good("gateway --sampling tail", limit);
+	assert_int_equal(c->sampling, CONFIG_SAMPLING_TAIL);
+	assert_int_equal(c->max_traces_per_second, 7);
+	config_free(c);
+	c = good("gateway --max-traces-per-second 9", NULL); /* of whatever is asked for */
 	assert_int_equal(c->sampling, CONFIG_SAMPLING_ALWAYS);
 	config_free(c);
 }
@@ -281,6 +287,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(samplers_and_exporters_of_the_standard_are_understood),
+		cmocka_unit_test(a_limit_alone_asks_for_sampling_by_rate),
 		cmocka_unit_test(a_backend_takes_its_options),
 		cmocka_unit_test(what_bounds_the_exporters_can_be_set),
 		cmocka_unit_test(zipkin_is_told_what_otlp_is_told),
