@@ -26,9 +26,28 @@ static inline struct str str_of(const char *cstr)
 	return (struct str){ cstr, cstr ? strlen(cstr) : 0 };
 }
 
+static inline uint64_t bytes_differ8(const char *a, const char *b)
+{
+	uint64_t x, y;
+
+	memcpy(&x, a, sizeof(x));
+	memcpy(&y, b, sizeof(y));
+	return x ^ y;
+}
+
+/* Most are keys and names: a few loads, which may overlap, tell those apart sooner than a call. */
+static inline bool bytes_eq(const char *a, const char *b, size_t n)
+{
+	if (n < 8 || n > 32)
+		return n == 0 || memcmp(a, b, n) == 0;
+	if (bytes_differ8(a, b) | bytes_differ8(a + n - 8, b + n - 8))
+		return false;
+	return n <= 16 || !(bytes_differ8(a + 8, b + 8) | bytes_differ8(a + n - 16, b + n - 16));
+}
+
 static inline bool str_eq(struct str a, struct str b)
 {
-	return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+	return a.len == b.len && bytes_eq(a.p, b.p, a.len);
 }
 
 static inline bool str_eq_nocase(struct str a, struct str b)

@@ -50,7 +50,7 @@ uint32_t dict_add(struct dict *d, struct dict_home *home, struct str s)
 	for (; d->slot[at]; at = (at + 1) & (2 * d->size - 1)) {
 		const struct dict_entry *e = &d->entry[d->slot[at] - 1];
 
-		if (e->hash == hash && e->len == s.len && !memcmp(e->p, s.p ? s.p : "", s.len))
+		if (e->hash == hash && e->len == s.len && bytes_eq(e->p, s.p, s.len))
 			return d->slot[at] - 1;
 	}
 	copy = arena_alloc_raw(home->text, s.len);
@@ -289,8 +289,7 @@ static inline uint32_t find_step(struct block_builder *b, uint32_t from, const s
 
 		if (!at)
 			break;
-		if (c->key.len == a->key.len && c->type == a->value.type &&
-		    !memcmp(c->key.p, a->key.p, a->key.len))
+		if (c->type == a->value.type && str_eq(c->key, a->key))
 			return at;
 	}
 	return add_step(b, from, a);
