@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every system call that moves a socket's bytes, with each capture backend of this kernel."""
+"""Every system call that moves a socket's bytes, and every way to come by a socket, with each capture
+backend of this kernel."""
 import json
 import os
 import socket
 import struct
+import subprocess
+import time
 
-from lib import APPS, PYTHON, SERVER, STATUS_UNSET, TELLTALE, Conn, check, equal, free_port, wait_for
+from lib import APPS, CLIENT, PYTHON, SERVER, STATUS_UNSET, TELLTALE, Conn, check, equal, free_port, get, wait_for
 
 PAIRS = ["read+write", "recv+send", "recvfrom+sendto", "recvmsg+sendmsg", "readv+writev", "recvmmsg+sendmmsg",
          "peek+send", "recv+sendfile", "recv+splice", "splice+send"]
@@ -91,4 +94,63 @@ def case_dns_by_many_messages_a_call(env):
                                 s.recv(512)
             names = sorted(s.attrs.get("dns.question.name") for s in t.spans.find(kind=SERVER))
             equal(names, sorted(f"n{n}.example.test" for n in range(20)), f"questions with {backend} and {pair}")
+    return ", ".join(used)
+
+
+# ---- how a process came by its socket --------------------------------------------------------------
+
+
+def relay(env, how, where):
+    p = env.start([PYTHON, os.path.join(APPS, "relay.py"), how, str(where)], name=how, stdin=subprocess.PIPE)
+    wait_for(lambda: "ready" in p.out() or not p.alive(), how)
+    check(p.alive(), f"relay.py: {p.err()}")
+    return p
+
+
+def ask_kept(client, number):
+    """So many requests on the connection that the client has open."""
+    want = client.out().count("answered") + number
+    client.popen.stdin.write(b"\n" * number)
+    client.popen.stdin.flush()
+    wait_for(lambda: client.out().count("answered") == want, "the answers")
+
+
+def case_connections_open_before_from_either_end(env):
+    """Who listens and who dialled is right for each end alone, and both make one trace."""
+    used = backends(env)
+    for where in (free_port(), env.path("before.sock")):
+        server, client = relay(env, "answer", where), relay(env, "keep", where)
+        for backend in used:
+            args = ["--capture", backend]
+            for kind, p in ((SERVER, server), (CLIENT, client)):
+                with env.trace(pids=[p.pid], args=args) as t:
+                    ask_kept(client, 2)
+                equal([(s.kind, s.pid) for s in t.spans], [(kind, p.pid)] * 2, f"{backend}: the end of {p.name} alone")
+            with env.trace(pids=[server.pid, client.pid], args=args) as t:
+                for _ in range(2):  # bytes of a UNIX socket that nobody counted from its start are joined by time
+                    ask_kept(client, 1)
+                    time.sleep(0.1)
+            equal(len(t.spans), 4, f"{backend}: spans of both ends")
+            for s in t.spans.count(2, kind=SERVER):
+                parent = t.spans.parent(s)
+                check(parent and parent.kind == CLIENT and parent.path == s.path, f"{backend}: parent of {s}: {parent}")
+    return ", ".join(used)
+
+
+def case_copied_inherited_and_handed_on(env):
+    """dup, a shell that inherits the socket as its standard input, a child that answers for its parent."""
+    used = backends(env)
+    for backend in used:
+        for how in ("dup", "inetd", "child"):
+            port = free_port()
+            p = relay(env, how, port)
+            with env.trace(pids=[p.pid], args=["--capture", backend]) as t:
+                for i in range(3):
+                    equal(get(port, f"/{how}/{i}")[0], 200, "answer")
+            spans = t.spans.count(3, kind=SERVER, http__response__status_code=200, status=STATUS_UNSET)
+            equal(sorted(s.path for s in spans), [f"/{how}/{i}" for i in range(3)], f"{backend}, {how}: paths")
+            equal(len(t.spans), 3, f"{backend}, {how}: spans in all")
+            served = {s.pid for s in spans}
+            check(p.pid not in served and len(served) == 3 if how == "inetd" else served == {p.pid},
+                  f"{backend}, {how}: who served: {served}, started {p.pid}")
     return ", ".join(used)

@@ -198,8 +198,17 @@ def case_a_cgroup_filter(env):
             get(outside.port, "/echo/out")
             get(inside.port, "/echo/in")
         equal([s.path for s in t.spans.find(kind=SERVER)], ["/echo/in"], "paths")
+        os.mkdir(f"{group}/below")
+        url = f"{need('curl')} -s -o /dev/null http://127.0.0.1:{outside.port}/echo"
+        with env.trace(args=["--cgroup", "/" + os.path.basename(group)]) as t:
+            get(outside.port, "/echo/0")
+            r = env.run(["/bin/sh", "-c", f"{url}/1; echo $$ > {group}/below/cgroup.procs; {url}/2; /bin/sh -c '{url}/3; {url}/4'"])
+            equal(r.returncode, 0, f"the shell below the group ({r.stderr})")
+        equal(sorted((s.kind, s.path) for s in t.spans), [(CLIENT, f"/echo/{i}") for i in (2, 3, 4)], "of a group below and children")
     finally:
         inside.stop()
+        if os.path.isdir(f"{group}/below"):
+            os.rmdir(f"{group}/below")
         for _ in range(50):
             try:
                 os.rmdir(group)
