@@ -4,6 +4,7 @@ import concurrent.futures
 import http.client
 import json
 import os
+import re
 import resource
 import socket
 import time
@@ -168,6 +169,68 @@ def case_tempo(env):
     rate = urllib.parse.quote("{ } | count_over_time() by (resource.service.name)")
     series = g.json(f"/api/metrics/query_range?q={rate}&{window}&step=60s")["series"]
     equal(sorted(sum(float(s["value"]) for s in one["samples"]) for one in series), [30, 30], "spans counted")
+
+
+SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*?\})? (\S+)(?: # (\{.*\}) (\S+)(?: (\S+))?)?$')
+LABELS = re.compile(r'\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*"(?:,(?!\})|(?=\})))*\}')
+
+
+def open_metrics(text):
+    """{family: (type, [(name, labels, value, exemplar labels)])}, refusing what the specification refuses."""
+    lines, families, own, ended = text.split("\n"), {}, None, set()
+    equal(lines[-2:], ["# EOF", ""], "the last line")
+    for line in lines[:-2]:
+        if line.startswith("# "):
+            _, what, name, rest = line.split(" ", 3)
+            check(what in ("HELP", "TYPE", "UNIT"), f"a comment: {line}")
+            if name != own:
+                check(name not in families, f"{name} comes in two parts")
+                own = name
+            kind = families.get(own, (None,))[0]
+            families[own] = (rest if what == "TYPE" else kind, families.get(own, (None, []))[1])
+            check(what != "TYPE" or rest in ("counter", "gauge", "histogram", "info"), line)
+            continue
+        m = SAMPLE.match(line)
+        check(m and (not m[2] or LABELS.fullmatch(m[2])), f"no sample: {line}")
+        kind, samples = families[own]
+        suffixes = {"counter": ["_total", "_created"], "gauge": [""], "info": ["_info"],
+                    "histogram": ["_bucket", "_count", "_sum", "_created"]}[kind]
+        check(m[1] in [own + s for s in suffixes], f"{m[1]} in the {kind} {own}")
+        check((m[1], m[2]) not in ended, f"twice: {m[1]}{m[2]}")
+        ended.add((m[1], m[2]))
+        check(not m[4] or (m[1].endswith(("_bucket", "_total")) and LABELS.fullmatch(m[4]) and len(m[4]) <= 128), line)
+        samples.append((m[1], m[2] or "", float(m[3]), m[4]))
+    return families
+
+
+def case_open_metrics(env):
+    """/metrics by the rules of OpenMetrics; the names that dashboards of Tempo's generator rely on."""
+    g = gateway(env)
+    ask = {"Accept": "application/openmetrics-text; version=1.0.0, text/plain;q=0.5"}
+    _, kind, text = g.ask("/metrics", headers=ask)
+    check(kind.startswith("application/openmetrics-text; version=1.0.0"), kind)
+    families = open_metrics(text.decode())
+    for name, of in (("traces_spanmetrics_calls", "counter"), ("traces_spanmetrics_size", "counter"),
+                     ("traces_spanmetrics_latency", "histogram"), ("traces_service_graph_request", "counter"),
+                     ("traces_service_graph_request_failed", "counter"),
+                     ("traces_service_graph_request_server_seconds", "histogram"),
+                     ("traces_service_graph_request_client_seconds", "histogram")):
+        equal(families[name][0], of, f"type of {name}")
+    latency = families["traces_spanmetrics_latency"][1]
+    check(any(s[3] for s in latency), "no bucket has an exemplar")
+    for s in latency:
+        if s[3]:
+            trace_id = re.search('trace_id="([0-9a-f]{32})"', s[3])[1]
+            equal(g.ask(f"/traces/{trace_id}")[0], 200, "the trace of an exemplar")
+    buckets = {}
+    for name, labels, value, _ in latency:
+        if name.endswith("_bucket"):
+            buckets.setdefault(re.sub(',le="[^"]*"', "", labels), []).append(value)
+    for labels, values in buckets.items():
+        equal(values, sorted(values), f"buckets of {labels}")
+        equal([s[2] for s in latency if s[0].endswith("_count") and s[1] == labels], values[-1:], "count and +Inf")
+    _, kind, text = g.ask("/metrics")
+    check(kind.startswith("text/plain; version=0.0.4") and b"# {" not in text and b"# EOF" not in text, "the classic form")
 
 
 def case_documented(env):
