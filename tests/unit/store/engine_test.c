@@ -127,6 +127,26 @@ static void a_reader_looks_on_beside_the_writer(void **state)
 	assert_int_equal(sync_writer(f.writer), 0);
 }
 
+static void a_reader_goes_on_when_the_writer_drops_a_file(void **state)
+{
+	struct store_cfg cfg = f.cfg;
+	char path[128], why[STORE_WHY_MAX];
+	struct store *reader;
+
+	cfg.read_only = true;
+	assert_int_equal(open_store(&f), 0);
+	push_trace(&f, 1, 3);
+	assert_int_equal(sync_writer(f.writer), 0);
+	assert_int_equal(store_open(&cfg, &reader, why), 0);
+	snprintf(path, sizeof(path), "%s/part-0000000001.db", f.dir);
+	assert_int_equal(unlink(path), 0);
+	/* it was open before, so it stays until the reader is done */
+	assert_int_equal(stats_of(reader).spans, 3);
+	assert_int_equal(stats_of(reader).bad_blocks, 0);
+	assert_true(has_trace(reader, 1, 3));
+	store_close(reader);
+}
+
 static void what_is_no_store_is_refused(void **state)
 {
 	char path[128], why[STORE_WHY_MAX];
@@ -438,6 +458,7 @@ int main(void)
 		CASE(spans_that_are_too_large_are_told),
 		CASE(a_second_writer_is_told_who_the_first_is),
 		CASE(a_reader_looks_on_beside_the_writer),
+		CASE(a_reader_goes_on_when_the_writer_drops_a_file),
 		CASE(what_is_no_store_is_refused),
 		CASE(nobody_else_may_read_the_files),
 		CASE(scans_give_the_newest_first_and_end_when_told),
