@@ -243,6 +243,43 @@ def case_an_encrypted_store_needs_its_key(env):
     equal(stats(env, g.store, "--store-key-file", key)["spans"], 10, "spans")
 
 
+def no_file_holds(g, words):
+    files = [p for p in glob.glob(os.path.join(g.store, "**", "*"), recursive=True) if os.path.isfile(p)]
+    for path in files:
+        with open(path, "rb") as f:
+            text = f.read()
+        for w in words:
+            check(w not in text, f"{w} can be read in {path}")
+    return {os.path.basename(p) for p in files}
+
+
+def case_nothing_of_a_span_can_be_read_without_the_key(env):
+    """In no file, whether it runs, was killed or closed; the key comes from the environment."""
+    words, key = (b"tell-nobody", b"op 3", b"secret-service"), {"TELLTALE_STORE_KEY": "5a" * 32}
+    g = Gateway(env, "--retention", "4s", "--rollup", "1d", environment=key)
+    for n in range(40):
+        trace, body = request(n, service="secret-service")
+        body = body.replace(b'"name": "op', b'"traceState": "a=tell-nobody", "name": "op')
+        equal(post(g.http, body)[0], 200, "status")
+    equal(change(g.port, "PUT", f"/traces/{trace}/archive")[0], 204, "archiving")
+    names = no_file_holds(g, words)
+    check(any(n.endswith("-wal") for n in names), f"no log among {names}")
+    wait_for(lambda: ask(g.port, "/traces/rollups")[1]["total"] > 0, "summaries", 20)
+    there(g.port, trace, 10)
+    no_file_holds(g, words)
+    os.kill(g.pid, signal.SIGKILL)
+    g.popen.wait()
+    no_file_holds(g, words)
+    g = Gateway(env, "--store", g.store, environment=key)
+    there(g.port, trace, 10)
+    equal(g.finish(), 0, "exit status")
+    no_file_holds(g, words)
+    r = env.run([TELLTALE, "store", "export", g.store], env=dict(os.environ, **key))
+    check(r.returncode == 0 and "tell-nobody" in r.stdout, f"export with the key: {r.stderr}")
+    r = env.run([TELLTALE, "store", "export", g.store], env=dict(os.environ, TELLTALE_STORE_KEY="5b" * 32))
+    check(r.returncode == 1 and r.stdout == "" and "key" in r.stderr, f"with another: {r.returncode} {r.stderr!r}")
+
+
 def case_export_writes_every_span(env):
     g = Gateway(env)
     for n in range(20):
