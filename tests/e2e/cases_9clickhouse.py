@@ -75,9 +75,13 @@ def ask_all(g):
               "{ span.ratio >= 5.25 }", "{ span.cached = true }", '{ name =~ "GET /i.*" }',
               '{ resource.service.name = "frontend" } > { status = error }', "{ duration > 30ms }",
               '{ event.why = "timeout" && span.retries = 0 }', '{ .http.response.status_code >= 500 }',
-              '{ span.names = "a" && span.retries = 2 }', '{ resource.service.name = "cart" } | count() > 0']:
+              '{ span.names = "a" && span.retries = 2 }', '{ resource.service.name = "cart" } | count() > 0',
+              '{ rootServiceName = "frontend" && traceDuration > 30ms }', "{} | avg(duration) < 1h"]:
         path = f"/api/search?{seconds}&limit=100&q={urllib.parse.quote(q)}"
         found[q] = g.json(path).get("traces", [])
+    for q in ["{ traceDuration > 30ms } | count_over_time()", '{ rootName = "GET /cart" } | rate() by (name)']:
+        path = f"/api/metrics/query_range?{seconds}&step=600s&q={urllib.parse.quote(q)}"
+        found[q] = g.json(path)["series"]
     for body in ({"service": "cart", "limit": 100}, {"status": "error"}, {"operation": "GET /cart", "min_duration": "39ms"}):
         found[json.dumps(body)] = g.json("/traces/search", "POST", body)
     return found
