@@ -12,12 +12,17 @@ static __always_inline struct stats *stats_get(void)
 	return bpf_map_lookup_elem(&stats, &zero);
 }
 
-static __always_inline void count_drop(enum kernel_drop why)
+static __always_inline void count_drops(enum kernel_drop why, __u64 n)
 {
 	struct stats *s = stats_get();
 
 	if (s)
-		s->drops[why]++;
+		s->drops[why] += n;
+}
+
+static __always_inline void count_drop(enum kernel_drop why)
+{
+	count_drops(why, 1);
 }
 
 static __always_inline void count(enum kernel_count what, __s64 n)

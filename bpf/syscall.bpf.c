@@ -86,6 +86,8 @@ static __always_inline int socket_mmsg(const struct call *call, long cnt, __u8 d
 		one.after -= len;
 		sock_io(sk, len, flags, dir, SCRATCH_OTHER, &one);
 	}
+	if (cnt > MMSG_MAX)
+		count_drops(DROP_vector_end, cnt - MMSG_MAX);
 	return 0;
 }
 

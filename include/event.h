@@ -167,7 +167,8 @@ struct event_exit {
 	X(conn_table_full) /* no state for a connection */  \
 	X(thread_table_full)                                \
 	X(proc_table_full)                                  \
-	X(fault) /* payload not readable */
+	X(fault)      /* payload not readable */            \
+	X(vector_end) /* messages of one sendmmsg or recvmmsg past those that are looked at */
 
 #define X(name) DROP_##name,
 enum kernel_drop { KERNEL_DROPS(X) DROP_MAX };

@@ -8,7 +8,8 @@ import struct
 import subprocess
 import time
 
-from lib import APPS, CLIENT, PYTHON, SERVER, STATUS_UNSET, TELLTALE, Conn, check, equal, free_port, get, wait_for
+from lib import APPS, CLIENT, PYTHON, SERVER, STATUS_UNSET, TELLTALE, Agent, Conn, check, equal, \
+    free_port, get, metrics, wait_for
 
 PAIRS = ["read+write", "recv+send", "recvfrom+sendto", "recvmsg+sendmsg", "readv+writev", "recvmmsg+sendmmsg",
          "peek+send", "recv+sendfile", "recv+splice", "splice+send"]
@@ -95,6 +96,27 @@ def case_dns_by_many_messages_a_call(env):
             names = sorted(s.attrs.get("dns.question.name") for s in t.spans.find(kind=SERVER))
             equal(names, sorted(f"n{n}.example.test" for n in range(20)), f"questions with {backend} and {pair}")
     return ", ".join(used)
+
+
+def case_messages_past_those_looked_at_are_counted(env):
+    """Of one sendmmsg the system call backend looks at 8 messages."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sink:
+        sink.bind(("127.0.0.1", 0))
+        p = env.start([PYTHON, "-c", f"""if True:
+            import socket, sys
+            sys.path.insert(0, {APPS!r})
+            from calls import Vector
+            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            s.connect({sink.getsockname()!r})
+            sys.stdin.readline()
+            assert Vector(12).send(s, [{question("many.example.test", 1)!r}] * 12) == 12
+            sys.stdin.readline()"""], name="many", stdin=subprocess.PIPE)
+        a = Agent(env, "--pid", p.pid, "--capture", "syscall")
+        p.popen.stdin.write(b"\n")
+        p.popen.stdin.flush()
+        found = wait_for(lambda: metrics(a.port)["telltale_kernel_vector_end_total"].get(()), "the count")
+        equal(found, 4, "messages that were not looked at")
+        equal(a.finish(), 0, "exit status")
 
 
 # ---- how a process came by its socket --------------------------------------------------------------

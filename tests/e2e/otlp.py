@@ -164,6 +164,17 @@ def protobuf_fields(data):
         yield tag >> 3, value
 
 
+def protobuf_resources(body, key):
+    """The value of an attribute, a string or an integer, of each resource that has it."""
+    for n, rs in protobuf_fields(body):
+        for n2, resource in protobuf_fields(rs) if n == 1 else ():
+            for n3, attr in protobuf_fields(resource) if n2 == 1 else ():
+                kv = dict(protobuf_fields(attr)) if n3 == 1 else {}
+                if kv.get(1) == key.encode():
+                    value = dict(protobuf_fields(kv[2]))
+                    yield value[1].decode() if 1 in value else value.get(3)
+
+
 def protobuf_spans(body):
     """(service.name, span name) by the public field numbers of ExportTraceServiceRequest."""
     for n, rs in protobuf_fields(body):

@@ -11,7 +11,7 @@ import tempfile
 import threading
 
 from base import APPS, PYTHON, Skip, can_connect, check, free_port, need, wait_for
-from otlp import protobuf_spans
+from otlp import protobuf_resources, protobuf_spans
 
 
 def share(env, key, make):
@@ -247,6 +247,10 @@ class Endpoint:
             self.server.handle_error = lambda *_: None  # a client that does not trust us
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def resources(self, key):
+        """Values of a resource attribute in the accepted requests."""
+        return {v for _, _, body, status in list(self.requests) if status == 200 for v in protobuf_resources(body, key)}
 
     def spans(self):
         """(service, name) of each span of the accepted requests."""
