@@ -4,13 +4,14 @@
 
 #define FIXED64 9u
 
-static size_t varint(uint64_t v)
+/* Nearly all lengths are of one byte, and this is asked several times for each attribute. */
+static inline size_t varint(uint64_t v)
 {
-	return v ? (size_t)(63 - __builtin_clzll(v)) / 7 + 1 : 1;
+	return v < 128 ? 1 : (size_t)(63 - __builtin_clzll(v)) / 7 + 1;
 }
 
 /* A field of this many bytes, with its tag and length. */
-static size_t field(size_t len)
+static inline size_t field(size_t len)
 {
 	return 1 + varint(len) + len;
 }
@@ -20,33 +21,38 @@ static size_t text(struct str s)
 	return s.len ? field(s.len) : 0;
 }
 
-static size_t pair_size(const struct attr *a, int depth);
+static size_t list_size(const struct value *v, int depth);
 
-static size_t value_size(const struct value *v, int depth)
+static inline size_t value_size(const struct value *v, int depth)
 {
-	size_t len = 0;
-
-	switch (depth <= VALUE_DEPTH_MAX ? v->type : VALUE_EMPTY) {
+	switch (v->type) {
 	case VALUE_STR:
 	case VALUE_BYTES: return field(v->str.len);
 	case VALUE_BOOL: return 2;
 	case VALUE_INT: return 1 + varint((uint64_t)v->i);
 	case VALUE_DOUBLE: return FIXED64;
-	case VALUE_ARRAY:
-		for (size_t i = 0; i < v->array.cnt; i++)
-			len += field(value_size(&v->array.item[i], depth + 1));
-		return field(len);
-	case VALUE_KVLIST:
-		for (size_t i = 0; i < v->kvlist.cnt; i++)
-			len += pair_size(&v->kvlist.item[i], depth + 1);
-		return field(len);
-	default: return 0;
+	default: return depth < VALUE_DEPTH_MAX ? list_size(v, depth + 1) : 0;
 	}
 }
 
-static size_t pair_size(const struct attr *a, int depth)
+static inline size_t pair_size(const struct attr *a, int depth)
 {
 	return field(text(a->key) + field(value_size(&a->value, depth)));
+}
+
+static size_t list_size(const struct value *v, int depth)
+{
+	size_t len = 0;
+
+	if (v->type == VALUE_ARRAY)
+		for (size_t i = 0; i < v->array.cnt; i++)
+			len += field(value_size(&v->array.item[i], depth));
+	else if (v->type == VALUE_KVLIST)
+		for (size_t i = 0; i < v->kvlist.cnt; i++)
+			len += pair_size(&v->kvlist.item[i], depth);
+	else
+		return 0;
+	return field(len);
 }
 
 static size_t attrs_size(const struct attrs *a)
