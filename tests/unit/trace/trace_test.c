@@ -209,13 +209,13 @@ static void past_the_cap_the_oldest_goes_early(void **state)
 	assert_int_equal(spans, 1200);
 }
 
-static struct resource *host(const char *name, size_t text)
+static struct resource *host(const char *name, size_t len)
 {
 	struct resource *r = resource_new();
-	char *value = malloc(text);
+	char *value = malloc(len);
 
-	memset(value, 'x', text);
-	attrs_add_str(&r->attrs, r->arena, name, arena_str(r->arena, (struct str){ value, text }));
+	memset(value, 'x', len);
+	attrs_add_str(&r->attrs, r->arena, name, arena_str(r->arena, (struct str){ value, len }));
 	resource_seal(r);
 	free(value);
 	return r;
