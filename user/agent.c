@@ -18,11 +18,10 @@
 
 /* Between passes and ticks while records come: short turns, since a traced program waits for its
  * processor until ours ends. */
-#define DRAIN_NS      (4 * NS_PER_MS)
-#define QUIET_NS      (50 * NS_PER_MS) /* and while none do; a ring that fills up wakes the loop */
-#define FLUSH_IDLE_NS (50 * NS_PER_MS)
-#define TICK_NS	      (100 * NS_PER_MS)
-#define SECOND_NS     NS_PER_S
+#define DRAIN_NS  (4 * NS_PER_MS)
+#define QUIET_NS  (50 * NS_PER_MS) /* and while none do; a ring that fills up wakes the loop */
+#define TICK_NS	  (100 * NS_PER_MS)
+#define SECOND_NS NS_PER_S
 /* After the traced programs have gone: their last turns become idle, identities arrive. */
 #define SETTLE_NS (400 * NS_PER_MS)
 /* After a signal: the last turns become idle. */
@@ -137,7 +136,7 @@ static void pass(struct agent *a)
 	__atomic_store_n(&a->last_pass_ns, now_ns, __ATOMIC_RELAXED);
 	if (now_ns >= a->next_idle_ns) {
 		probe_flush_idle(a->probe);
-		a->next_idle_ns = now_ns + FLUSH_IDLE_NS;
+		a->next_idle_ns = now_ns + probe_flush_every_ns(a->probe);
 	}
 	drain(a);
 	if (now_ns >= a->next_second_ns) {

@@ -53,6 +53,8 @@ int probe_fd(const struct probe *p);
 int probe_drain(struct probe *p, void (*record)(void *ctx, const void *rec, size_t len), void *ctx);
 /* Tells of turns whose last bytes nobody reported yet, when idle for 50 ms; cheap when none. */
 int probe_flush_idle(struct probe *p);
+/* How often to do so. */
+uint64_t probe_flush_every_ns(const struct probe *p);
 /* The kernel side's counters as a record. */
 void probe_books(struct probe *p, struct event_books *out);
 /* Adds a process to the filter (and its children from now on). */
