@@ -12,7 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define CARE_EVERY_NS (250 * NS_PER_MS)
+#define CARE_EVERY_NS NS_PER_S
 #define NICE	      5
 /* After the opening nothing goes for its age: a clock that is wrong at the start of a machine is
  * set right by then. */
