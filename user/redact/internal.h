@@ -181,6 +181,15 @@ struct known_key {
 	struct verdict verdict;
 };
 
+/* The same of the keys that come with every span, by the key itself: sooner than its hash. */
+struct usual_key {
+	struct verdict verdict;
+	uint8_t len; /* 0: none */
+	char text[32];
+};
+#define USUAL_KEYS    256u
+#define USUAL_KEY_MIN 8u
+
 /* What was read of a command line. */
 struct command_flag;
 struct command {
@@ -213,6 +222,7 @@ struct redact {
 	 * same place and come in turns do not drive each other out. */
 	uint64_t seed;
 	struct known_key keys[KEYS_KNOWN][2];
+	struct usual_key usual[USUAL_KEYS];
 	uint64_t clean[TEXTS_KNOWN][2];
 	struct dressed dressed[RESOURCES];
 	size_t dressed_bytes;

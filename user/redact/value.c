@@ -350,22 +350,50 @@ static bool mask_pair(struct redact *r, const struct verdict *above, struct attr
 	return changed || masked_key;
 }
 
+static struct usual_key *usual_key(struct redact *r, struct str key)
+{
+	uint64_t first, last;
+
+	memcpy(&first, key.p, sizeof(first));
+	memcpy(&last, key.p + key.len - sizeof(last), sizeof(last));
+	return &r->usual[(first + 3 * last) * 0x9e3779b97f4a7c15u >> 56];
+}
+
+static const struct verdict *find_verdict(struct redact *r, struct str key)
+{
+	bool short_enough = key.len >= USUAL_KEY_MIN && key.len <= sizeof(r->usual->text);
+	struct usual_key *usual = short_enough ? usual_key(r, key) : NULL;
+	const struct known_key *known;
+
+	if (usual && str_eq((struct str){ usual->text, usual->len }, key))
+		return &usual->verdict;
+	known = find_key(r, hash_key(r, key));
+	if (!known)
+		return NULL;
+	if (usual) {
+		usual->verdict = known->verdict;
+		usual->len = (uint8_t)key.len;
+		memcpy(usual->text, key.p, key.len);
+	}
+	return &known->verdict;
+}
+
 /* Most attributes by far: a key that was seen before, with a number or a text that is left alone or
  * was seen, too. False where more has to be asked. */
 static bool is_known_clean(struct redact *r, const struct attr *at)
 {
-	const struct known_key *key = find_key(r, hash_key(r, at->key));
+	const struct verdict *key = find_verdict(r, at->key);
 	enum key_kind kind;
 
 	if (!key)
 		return false;
-	kind = key->verdict.kind;
+	kind = key->kind;
 	switch (at->value.type) {
 	case VALUE_ARRAY:
 	case VALUE_KVLIST:
 	case VALUE_BYTES: return false;
 	case VALUE_STR: break;
-	default: return kind != KEY_DENIED && !may_be_card(key->verdict, &at->value);
+	default: return kind != KEY_DENIED && !may_be_card(*key, &at->value);
 	}
 	if (kind >= KEY_SECRET)
 		return false;

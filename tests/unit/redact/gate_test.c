@@ -85,6 +85,32 @@ static struct value text_value(const char *text)
 	return (struct value){ .type = VALUE_STR, .str = str_of(text) };
 }
 
+/* Alike at both ends and in length, in turns and often: what was learned of one is not the other's.
+ */
+static void keys_that_look_alike_are_told_apart(void **state)
+{
+	static const struct redact_key_cfg deny[] = { { { "app.name.two.of.user", 20 },
+							REDACT_MASK } };
+	struct redact_rules_cfg cfg = { .deny = deny, .deny_cnt = 1 };
+
+	begin(&cfg);
+	for (int i = 0; i < 8; i++) {
+		clear();
+		add("app.name.one.of.user", "plain");
+		add("app.name.two.of.user", "plain"); /* clean elsewhere */
+		add("app.name.six.of.user", i % 2 ? "plain" : CARD);
+		add("short", "plain");
+		add("a.key.of.more.than.thirty-two.bytes", "plain");
+		push();
+		assert_attr(&copy->attrs, "app.name.one.of.user", "plain");
+		assert_attr(&copy->attrs, "app.name.two.of.user", "REDACTED");
+		assert_attr(&copy->attrs, "app.name.six.of.user", i % 2 ? "plain" : "REDACTED");
+		assert_attr(&copy->attrs, "short", "plain");
+		assert_attr(&copy->attrs, "a.key.of.more.than.thirty-two.bytes", "plain");
+	}
+	finish();
+}
+
 static void texts_are_found_wherever_they_are(void **state)
 {
 	struct redact_rules_cfg cfg = { 0 };
@@ -527,6 +553,7 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(keys_that_look_alike_are_told_apart),
 		cmocka_unit_test(texts_are_found_wherever_they_are),
 		cmocka_unit_test(nested_values_are_looked_at_to_the_ground),
 		cmocka_unit_test(a_span_without_secrets_is_not_copied),
