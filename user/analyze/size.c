@@ -37,6 +37,9 @@ static inline size_t value_size(const struct value *v, int depth)
 
 static inline size_t pair_size(const struct attr *a, int depth)
 {
+	/* most: tags and lengths, one byte each, of pair, key, value and text */
+	if (a->value.type == VALUE_STR && a->key.len && a->key.len + a->value.str.len < 120)
+		return a->key.len + a->value.str.len + 8;
 	return field(text(a->key) + field(value_size(&a->value, depth)));
 }
 

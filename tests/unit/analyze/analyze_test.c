@@ -58,6 +58,32 @@ static void expect(struct analyze *a, const char *line)
 	free(text);
 }
 
+static size_t field(size_t len)
+{
+	return len + (len < 128 ? 2 : 3);
+}
+
+/* Where lengths begin to take a second byte. */
+static void sizes_are_those_of_protobuf(void **state)
+{
+	static char value[140];
+	struct resource *shop = service("shop");
+	char line[128];
+
+	for (size_t len = 90; len < sizeof(value); len++) {
+		struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
+		struct attr at = { STR("key"), { .type = VALUE_STR, .str = { value, len } } };
+
+		push(a, 1, 9, SPAN_SERVER, shop, 7000, STATUS_UNSET,
+		     (struct attrs){ .item = &at, .cnt = 1 });
+		snprintf(line, sizeof(line), "status_code=\"STATUS_CODE_UNSET\"} %zu\n",
+			 67 + field(field(3) + field(field(len))));
+		expect(a, line);
+		analyze_free(a);
+	}
+	resource_put(shop);
+}
+
 static void operations_are_counted_with_what_they_took(void **state)
 {
 	struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
@@ -191,6 +217,7 @@ static void full_tables_are_said(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sizes_are_those_of_protobuf),
 		cmocka_unit_test(operations_are_counted_with_what_they_took),
 		cmocka_unit_test(a_sampled_span_counts_for_all_it_stands_for),
 		cmocka_unit_test(both_ends_of_a_call_make_one_edge),
