@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results, checks and small helpers that everything else here builds on."""
+import glob
 import os
 import shutil
 import socket
@@ -73,3 +74,13 @@ def can_connect(address, family=socket.AF_INET):
             return True
         except OSError:
             return False
+
+
+def files_of(folder):
+    """(path, bytes) of every file. A running store closes logs and drops partitions: what is gone when it is opened is left out."""
+    for path in glob.glob(os.path.join(folder, "**", "*"), recursive=True):
+        try:
+            with open(path, "rb") as f:
+                yield path, f.read()
+        except (FileNotFoundError, IsADirectoryError):
+            pass

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redaction: what is secret or personal is in no file, answer, export or log once it came in over OTLP."""
-import glob
 import hashlib
 import http.client
 import http.server
@@ -11,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from lib import TELLTALE, Gateway, books, check, equal, wait_for
+from lib import TELLTALE, Gateway, books, check, equal, files_of, wait_for
 
 # what must never be seen again; each is found in its text below
 SECRETS = {
@@ -183,13 +182,6 @@ def clean(where, data):
     equal(found, [], f"secrets in {where}")
 
 
-def files(folder):
-    for path in glob.glob(os.path.join(folder, "**", "*"), recursive=True):
-        if os.path.isfile(path):
-            with open(path, "rb") as f:
-                yield path, f.read()
-
-
 def attributes_of(port, trace):
     """{key: value} of all spans, of the resource and the events."""
     out = {}
@@ -246,7 +238,7 @@ def case_secrets_are_nowhere(env):
             lines = f.read()
         clean("the exported file", lines)
         check(b"plain text stays" in lines, "nothing in the exported file")
-        for path, data in files(g.store):
+        for path, data in files_of(g.store):
             clean(path, data)
         out = env.path("store.jsonl")  # its blocks are compressed: as text, too
         equal(env.run([TELLTALE, "store", "export", "-o", out, g.store]).returncode, 0, "store export")
