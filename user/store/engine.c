@@ -17,8 +17,11 @@
 
 #define PART_NS_FOREVER (7ull * 24 * 3600 * NS_PER_S) /* without retention */
 #define PART_BYTES_MIN	(256u << 10)
-#define WAL_BYTES	(8u << 20)
-#define CLOCK_SET_NS	(1577836800ull * NS_PER_S) /* 2020: before, no clock was right */
+/* of a store so small that a 24th of it would be filled by what each partition has */
+#define PARTS_PER_SMALL_LIFE  8
+#define PART_BYTES_MOST_SMALL (1u << 20)
+#define WAL_BYTES	      (8u << 20)
+#define CLOCK_SET_NS	      (1577836800ull * NS_PER_S) /* 2020: before, no clock was right */
 
 uint64_t engine_now(const struct engine *e)
 {
@@ -119,7 +122,8 @@ static bool roll_due(struct engine *e, struct part *last)
 {
 	return !last->seq || part_is_aside(last) || part_is_frozen(last) ||
 	       engine_now(e) - last->begin_ns >= e->part_ns ||
-	       (e->part_share && part_bytes(last) >= e->part_share);
+	       (e->part_share &&
+		__atomic_load_n(&last->live_bytes, __ATOMIC_RELAXED) >= e->part_share);
 }
 
 int engine_roll(struct engine *e)
@@ -382,6 +386,14 @@ static void engine_close(struct store *s)
 	free(e);
 }
 
+/* A partition's own pages and shared memory are 100 kB: where that is much, fewer are made. */
+static uint64_t share_of(uint64_t max_bytes)
+{
+	uint64_t fewer = MIN(max_bytes / PARTS_PER_SMALL_LIFE, PART_BYTES_MOST_SMALL);
+
+	return MAX(MAX(max_bytes / PARTS_PER_LIFE, fewer), PART_BYTES_MIN);
+}
+
 static struct engine *engine_new(const struct store_cfg *cfg)
 {
 	struct engine *e = calloc(1, sizeof(*e));
@@ -393,9 +405,9 @@ static struct engine *engine_new(const struct store_cfg *cfg)
 	e->cfg = *cfg;
 	e->part_ns =
 		cfg->retention_ns ? MAX(cfg->retention_ns / PARTS_PER_LIFE, 1) : PART_NS_FOREVER;
-	e->part_share = cfg->max_bytes ? MAX(cfg->max_bytes / PARTS_PER_LIFE, PART_BYTES_MIN) : 0;
+	e->part_share = cfg->max_bytes ? share_of(cfg->max_bytes) : 0;
 	e->wal_pages =
-		(int)((e->part_share ? MIN(e->part_share, WAL_BYTES) : WAL_BYTES) / PAGE_BYTES);
+		(int)((e->part_share ? MIN(e->part_share / 2, WAL_BYTES) : WAL_BYTES) / PAGE_BYTES);
 	e->dir_fd = e->lock_fd = -1;
 	e->closed.end = &e->closed.first;
 	e->flying.end = &e->flying.first;

@@ -32,7 +32,7 @@
 #include <sqlite3.h>
 
 #define PAGE_BYTES	  16384
-#define PARTS_PER_LIFE	  24		     /* partitions in the retention, and in max_bytes */
+#define PARTS_PER_LIFE	  24 /* partitions in the retention, and in max_bytes when that is large */
 #define FILTER_CACHE_SIZE ((size_t)64 << 20) /* of ten to twenty million spans */
 #define BAD_MAX		  256 /* bad blocks of a partition that are remembered by id */
 #define LEVEL_FULL	  3   /* blocks of this level are not merged again */
@@ -133,6 +133,7 @@ struct part {
 	struct conn *writer;
 	uint64_t next_id;
 	int wal_pages;
+	uint64_t live_bytes; /* pages of its file that hold something, as of the last commit */
 
 	pthread_mutex_t lock; /* of what follows */
 	struct block_list *list;
@@ -155,6 +156,8 @@ void part_remove_files(struct engine *e, uint64_t seq);
 struct part *part_get(struct part *p);
 void part_put(struct part *p); /* NULL is fine */
 uint64_t part_bytes(const struct part *p);
+/* What is left of that once it is settled. */
+uint64_t part_bytes_settled(const struct part *p);
 uint64_t part_end_ns(const struct part *p); /* of the last receipt */
 bool part_is_aside(const struct part *p);
 void part_set_aside(struct part *p, int err);
@@ -167,6 +170,8 @@ bool part_is_bad(struct part *p, uint64_t id);
 int sql_error(sqlite3 *db, int rc);
 int sql_exec(sqlite3 *db, const char *sql);
 int sql_prepare(sqlite3 *db, const char *sql, sqlite3_stmt **ret);
+int sql_number(sqlite3 *db, const char *sql, uint64_t *ret); /* -EBADMSG: it has no row */
+int sql_live_bytes(sqlite3 *db, uint64_t *ret);		     /* pages that are not free */
 /* Runs a statement that returns no rows, and resets it. */
 int sql_run(sqlite3_stmt *s);
 int conn_open(const char *path, int flags, struct conn **ret_conn);
@@ -232,8 +237,9 @@ int part_begin(struct part *p);
 int part_end(struct part *p, int err);
 int part_insert(struct part *p, struct sealed *s);
 int part_remove(struct part *p, uint64_t id);
-/* Moves the log into the file when it has grown, or always. Under no lock. */
-void part_checkpoint(struct part *p, bool always);
+/* Moves the log into the file when it has grown, or always; -EBUSY: it is being read. Under no
+ * lock. */
+int part_checkpoint(struct part *p, bool always);
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 
@@ -291,7 +297,7 @@ struct engine {
 	char *dir;
 	int dir_fd, lock_fd;
 	uint64_t part_ns;
-	uint64_t part_share; /* bytes of a partition past which another begins; 0: none */
+	uint64_t part_share; /* live bytes of a partition past which another begins; 0: none */
 	int wal_pages;	     /* past which the log is moved into the file */
 	struct crypt crypt;
 	struct filter_cache cache;
@@ -390,6 +396,8 @@ int engine_rollups(struct store *s, struct time_range r,
 
 /* engine_compact.c: merges small blocks; 'all': everything that is not full. 1 when it did. */
 int part_compact(struct part *p, bool all);
+/* Gives what merging left free back to the disk. 0, -ENOSPC, -EBUSY, ... */
+int part_shrink(struct part *p);
 /* engine_retain.c: writes what outlives the partition into store.db. */
 int part_save(struct part *p);
 /* Was it, and is it to go? */

@@ -5,10 +5,12 @@
 #include "core/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
-#define IDLE_MAX   2 /* connections that a partition keeps */
-#define LIST_CHUNK 256
+#define IDLE_MAX    2 /* connections that a partition keeps */
+#define LIST_CHUNK  256
+#define TRUNCATE_MS 100 /* that the log waits for who reads it: it is tried again */
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
@@ -413,6 +415,14 @@ static int note_wal(void *ctx, sqlite3 *db, const char *name, int pages)
 	return SQLITE_OK;
 }
 
+static int limit_log(sqlite3 *db, int pages)
+{
+	char sql[64];
+
+	snprintf(sql, sizeof(sql), "PRAGMA journal_size_limit=%lld", (long long)pages * PAGE_BYTES);
+	return sql_exec(db, sql);
+}
+
 static int open_writer(struct part *p)
 {
 	struct conn *c = NULL;
@@ -426,7 +436,9 @@ static int open_writer(struct part *p)
 	if (err)
 		return err;
 	err = sql_exec(c->db, "PRAGMA synchronous=FULL; PRAGMA secure_delete=OFF;"
-			      "PRAGMA journal_size_limit=8388608; PRAGMA cache_size=-2048");
+			      "PRAGMA cache_size=-2048");
+	if (!err)
+		err = limit_log(c->db, p->engine->wal_pages);
 	if (!err)
 		err = sql_prepare(c->db, "INSERT INTO block VALUES(?,?,?,?,?,?,?,?,?)", &c->row);
 	if (!err)
@@ -465,8 +477,12 @@ int part_begin(struct part *p)
 
 int part_end(struct part *p, int err)
 {
+	uint64_t live;
+
 	if (!err)
 		err = sql_exec(p->writer->db, "COMMIT");
+	if (!err && !sql_live_bytes(p->writer->db, &live))
+		__atomic_store_n(&p->live_bytes, live, __ATOMIC_RELAXED);
 	if (err) {
 		sqlite3_exec(p->writer->db, "ROLLBACK", NULL, NULL, NULL);
 		/* what it knows of the file may be wrong now; ids are never given twice */
@@ -553,18 +569,20 @@ int part_commit(struct part *p, struct sealed *add, size_t add_cnt, const uint64
 	return err;
 }
 
-void part_checkpoint(struct part *p, bool always)
+int part_checkpoint(struct part *p, bool always)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&p->write_lock);
 	if (always) {
 		err = open_writer(p);
-		if (!err)
+		if (!err) {
+			sqlite3_busy_timeout(p->writer->db, TRUNCATE_MS);
 			err = sql_error(p->writer->db,
 					sqlite3_wal_checkpoint_v2(p->writer->db, NULL,
 								  SQLITE_CHECKPOINT_TRUNCATE, NULL,
 								  NULL));
+		}
 	} else if (p->writer && p->wal_pages > p->engine->wal_pages) {
 		err = sql_error(p->writer->db,
 				sqlite3_wal_checkpoint_v2(p->writer->db, NULL,
@@ -574,4 +592,5 @@ void part_checkpoint(struct part *p, bool always)
 	pthread_mutex_unlock(&p->write_lock);
 	if (err && err != -EBUSY)
 		log_debug("store: %s: its log stays for now: %s", p->path, strerror(-err));
+	return err;
 }

@@ -33,12 +33,14 @@ static void settle(struct engine *e, struct part *p)
 	while (err == 1 && !stopping(e));
 	if (err && err != -EBADMSG && err != -EIO)
 		return; /* a full disk, say: later again */
-	part_checkpoint(p, true);
+	err = part_shrink(p);
+	if (!err)
+		err = part_checkpoint(p, true);
 	pthread_mutex_lock(&p->write_lock);
 	conn_close(p->writer);
 	p->writer = NULL;
 	pthread_mutex_unlock(&p->write_lock);
-	p->settled = true;
+	p->settled = err != -EBUSY && err != -ENOSPC;
 }
 
 static bool is_full(struct engine *e)
@@ -109,7 +111,7 @@ static void retain(struct engine *e, struct part **parts, size_t cnt)
 	if (is_too_old(e, parts[0]) && __atomic_load_n(&parts[0]->used, __ATOMIC_RELAXED))
 		engine_roll(e);
 	for (size_t i = 0; i < cnt; i++)
-		bytes += part_bytes(parts[i]);
+		bytes += i ? part_bytes_settled(parts[i]) : part_bytes(parts[i]);
 	for (size_t i = cnt; i-- > 1 && !stopping(e);) {
 		struct part *p = parts[i];
 		uint64_t size;
@@ -118,7 +120,7 @@ static void retain(struct engine *e, struct part **parts, size_t cnt)
 			continue;
 		if (!is_too_old(e, p) && !(e->cfg.max_bytes && bytes > e->cfg.max_bytes))
 			break;
-		size = part_bytes(p);
+		size = part_bytes_settled(p);
 		if (!let_go(e, p))
 			break;
 		bytes -= size;

@@ -13,6 +13,7 @@
 #define MERGE_SPANS (BLOCK_SPANS_MAX / 4 * 3)
 #define INPUTS_MAX  512u
 #define OUTPUTS_MAX 8u
+#define SHRINK	    "PRAGMA incremental_vacuum(256)" /* 4 MB of pages, a commit each */
 #define ZSTD_LEVEL  3 /* off the path of what comes in: smaller for longer */
 
 struct merge {
@@ -155,6 +156,28 @@ static int merge(struct merge *m, struct view *v)
 		err = seal_part(m);
 	if (!err)
 		err = part_commit(v->part, m->out, m->out_cnt, drop, m->in_cnt);
+	return err;
+}
+
+int part_shrink(struct part *p)
+{
+	uint64_t before, unused = UINT64_MAX;
+	int err;
+
+	do {
+		before = unused;
+		err = part_begin(p);
+		if (err)
+			return err;
+		err = part_end(p, sql_exec(p->writer->db, SHRINK));
+		if (err)
+			return err;
+		part_checkpoint(p, false);
+		pthread_mutex_lock(&p->write_lock);
+		err = p->writer ? sql_number(p->writer->db, "PRAGMA freelist_count", &unused) : 0;
+		pthread_mutex_unlock(&p->write_lock);
+	} while (!err && unused && unused < before &&
+		 !__atomic_load_n(&p->engine->stop, __ATOMIC_RELAXED));
 	return err;
 }
 

@@ -52,6 +52,35 @@ int sql_run(sqlite3_stmt *s)
 	return err;
 }
 
+int sql_number(sqlite3 *db, const char *sql, uint64_t *ret)
+{
+	sqlite3_stmt *s = NULL;
+	int err = sql_prepare(db, sql, &s), rc;
+
+	if (!err) {
+		rc = sqlite3_step(s);
+		err = sql_error(db, rc);
+		if (!err && rc != SQLITE_ROW)
+			err = -EBADMSG;
+		if (!err)
+			*ret = (uint64_t)sqlite3_column_int64(s, 0);
+	}
+	sqlite3_finalize(s);
+	return err;
+}
+
+int sql_live_bytes(sqlite3 *db, uint64_t *ret)
+{
+	uint64_t pages = 0, unused = 0;
+	int err = sql_number(db, "PRAGMA page_count", &pages);
+
+	if (!err)
+		err = sql_number(db, "PRAGMA freelist_count", &unused);
+	if (!err)
+		*ret = (pages - MIN(unused, pages)) * PAGE_BYTES;
+	return err;
+}
+
 int conn_open_frozen(const char *path, struct conn **ret_conn)
 {
 	char uri[3 * 4096 + 32] = "file:";

@@ -14,6 +14,7 @@
 
 #define APPLICATION_ID 0x74656c6c /* "tell" */
 #define USER_VERSION   1
+#define SHM_BYTES      32768 /* of SQLite, beside each log */
 #define TEXT_OF_(x)    #x
 #define TEXT_OF(x)     TEXT_OF_(x)
 
@@ -93,23 +94,6 @@ static struct part *part_new(struct engine *e, uint64_t seq)
 	return p;
 }
 
-static int read_number(sqlite3 *db, const char *sql, uint64_t *ret)
-{
-	sqlite3_stmt *s = NULL;
-	int err = sql_prepare(db, sql, &s), rc;
-
-	if (!err) {
-		rc = sqlite3_step(s);
-		err = sql_error(db, rc);
-		if (!err && rc != SQLITE_ROW)
-			err = -EBADMSG;
-		if (!err)
-			*ret = (uint64_t)sqlite3_column_int64(s, 0);
-	}
-	sqlite3_finalize(s);
-	return err;
-}
-
 /* Is the key that of this file? */
 static int check_canary(struct part *p, sqlite3 *db)
 {
@@ -139,19 +123,21 @@ out:
 static int check_file(struct part *p, sqlite3 *db)
 {
 	uint64_t id = 0, version = 0, tables = 0;
-	int err = read_number(db, "PRAGMA application_id", &id);
+	int err = sql_number(db, "PRAGMA application_id", &id);
 
 	if (!err)
-		err = read_number(db, "PRAGMA user_version", &version);
+		err = sql_number(db, "PRAGMA user_version", &version);
 	if (!err)
-		err = read_number(db, "SELECT count(*) FROM sqlite_master", &tables);
+		err = sql_number(db, "SELECT count(*) FROM sqlite_master", &tables);
 	if (err)
 		return err;
 	if (!version && !tables)
 		return -ENOENT; /* its first transaction never ended */
 	if (id != APPLICATION_ID || version != USER_VERSION)
 		return -EBADMSG;
-	err = read_number(db, "SELECT value FROM meta WHERE key='begin'", &p->begin_ns);
+	err = sql_number(db, "SELECT value FROM meta WHERE key='begin'", &p->begin_ns);
+	if (!err)
+		err = sql_live_bytes(db, &p->live_bytes);
 	return err ? err : check_canary(p, db);
 }
 
@@ -243,6 +229,7 @@ static int write_schema(struct part *p, sqlite3 *db)
 	int err = sql_exec(
 		db, "PRAGMA page_size=" TEXT_OF(
 			    PAGE_BYTES) ";"
+					"PRAGMA auto_vacuum=INCREMENTAL;"
 					"PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; BEGIN");
 
 	if (!err)
@@ -309,6 +296,13 @@ uint64_t part_bytes(const struct part *p)
 			bytes += (uint64_t)st.st_size;
 	}
 	return bytes;
+}
+
+uint64_t part_bytes_settled(const struct part *p)
+{
+	uint64_t bytes = part_bytes(p), live = __atomic_load_n(&p->live_bytes, __ATOMIC_RELAXED);
+
+	return !p->seq || p->settled || !live ? bytes : MIN(bytes, live + SHM_BYTES);
 }
 
 uint64_t part_end_ns(const struct part *p)

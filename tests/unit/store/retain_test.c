@@ -78,7 +78,8 @@ static void past_its_bytes_the_oldest_goes(void **state)
 		assert_int_equal(sync_writer(f.writer), 0);
 	}
 	assert_true(comes_true(is_small, NULL));
-	assert_true(stats_of(f.store).spans > 500);
+	/* what partitions need besides, the log of the last and the step of the oldest are less */
+	assert_true(stats_of(f.store).spans * 4000 > f.cfg.max_bytes / 2);
 	t--;
 	assert_false(trace_is_gone(&t));
 	t = 0;
