@@ -311,6 +311,9 @@ static int attach(struct agent *a, char why[AGENT_WHY_MAX])
 		snprintf(why, AGENT_WHY_MAX, "%s", probe_why ? probe_why : strerror(-err));
 		return err;
 	}
+	if (!probe_reads_processes())
+		log_warn("without CAP_SYS_PTRACE other users' programs cannot be read: services "
+			 "bear their thread's name, TLS is not seen");
 	err = watch(a, probe_fd(a->probe), SOURCE_RING, 0);
 	if (!err)
 		err = procs_new(&procs, &a->procs);

@@ -89,6 +89,7 @@ class Trace(Process):
         path = os.path.join(env.dir, f"notify.{len(env.processes)}")
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(path)
+        os.chmod(path, 0o666)  # it may run as somebody else
         Process.__init__(self, env, argv, name, cwd=env.dir, env=dict(os.environ, NOTIFY_SOCKET=path, **(environment or {})))
 
     def __init__(self, env, pids=(), args=(), command=None, ready=True, fmt="otlp-json"):
@@ -203,16 +204,17 @@ class Record(Trace):
 
 
 class Served(Trace):
-    """A command that serves the API on a free port, with a store of its own. .port, .store"""
+    """A command that serves the API on a free port, with a store of its own. .port, .store
+    `inside` is a command that runs it, as a container or a service manager would."""
 
-    def __init__(self, env, command, args, defaults, environment=None):
+    def __init__(self, env, command, args, defaults, environment=None, inside=()):
         self.port, self.fmt, self.file = free_port(), None, None
         args = [str(a) for a in args]
         for option, value in defaults.items():
             if option not in args:
                 args += [option, value]
         self.store = args[args.index("--store") + 1]
-        self.start(env, [TELLTALE, command, "--listen", f"127.0.0.1:{self.port}", *args], command, environment)
+        self.start(env, [*inside, TELLTALE, command, "--listen", f"127.0.0.1:{self.port}", *args], command, environment)
         self.wait_ready()
         wait_for(lambda: can_connect(("127.0.0.1", self.port)), "its API")
 
@@ -220,19 +222,20 @@ class Served(Trace):
 class Agent(Served):
     """`telltale run`; it receives only if told to."""
 
-    def __init__(self, env, *args, environment=None):
+    def __init__(self, env, *args, environment=None, inside=()):
         super().__init__(env, "run", args, {"--store": env.path(f"store.{len(env.processes)}"),
-                                            "--otlp-http": "off", "--otlp-grpc": "off"}, environment)
+                                            "--otlp-http": "off", "--otlp-grpc": "off"}, environment, inside)
 
 
 class Gateway(Served):
     """`telltale gateway`, receiving on free ports. .http, .grpc"""
 
-    def __init__(self, env, *args, environment=None):
+    def __init__(self, env, *args, environment=None, inside=()):
         self.http, self.grpc = free_port(), free_port()
         super().__init__(env, "gateway", args, {"--store": env.path(f"store.{len(env.processes)}"),
                                                 "--otlp-http": f"127.0.0.1:{self.http}",
-                                                "--otlp-grpc": f"127.0.0.1:{self.grpc}"}, environment)
+                                                "--otlp-grpc": f"127.0.0.1:{self.grpc}"}, environment,
+                         inside)
 
 
 def metrics(port):

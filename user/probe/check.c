@@ -4,14 +4,19 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "core/str.h"
+
+/* the inode of the first pid namespace (include/linux/proc_ns.h, PROC_PID_INIT_INO) */
+#define PID_NAMESPACE_OF_INIT 0xEFFFFFFCU
 
 struct checks {
 	struct probe_check *out;
@@ -85,6 +90,30 @@ static void check_privileges(struct checks *c)
 	    atoi(line) < 3 || geteuid() == 0 ? "" : "; uprobes then need CAP_SYS_ADMIN");
 }
 
+bool probe_reads_processes(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	return syscall(SYS_capget, &head, data) == 0 &&
+	       data[CAP_TO_INDEX(CAP_SYS_PTRACE)].effective & CAP_TO_MASK(CAP_SYS_PTRACE);
+}
+
+static void check_processes(struct checks *c)
+{
+	struct stat st;
+	bool first = stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == PID_NAMESPACE_OF_INIT;
+	bool may = probe_reads_processes();
+
+	add(c, "proc", first, "%s",
+	    first ? "/proc shows every process"
+		  : "/proc shows the processes of this pid namespace only; in a container use the "
+		    "host's");
+	add(c, "ptrace", may, "%s",
+	    may ? "programs, environments and libraries of every process can be read"
+		: "CAP_SYS_PTRACE is missing: services bear their thread's name, TLS is not seen");
+}
+
 static void check_mounts(struct checks *c)
 {
 	struct stat st;
@@ -95,9 +124,6 @@ static void check_mounts(struct checks *c)
 	    unified  ? "/sys/fs/cgroup"
 	    : hybrid ? "/sys/fs/cgroup/unified"
 		     : "not mounted: filtering by cgroup will not work");
-	add(c, "proc",
-	    access("/proc/1/exe", F_OK) == 0 || geteuid() == 0 || access("/proc/1/stat", R_OK) == 0,
-	    "/proc shows the processes of this pid namespace only; in a container use the host's");
 }
 
 static void check_features(struct checks *c)
@@ -127,6 +153,7 @@ size_t probe_check_all(struct probe_check *out, size_t max)
 	libbpf_set_print(NULL);
 	check_kernel(&c);
 	check_privileges(&c);
+	check_processes(&c);
 	check_mounts(&c);
 	check_features(&c);
 	return c.cnt;

@@ -67,10 +67,14 @@ void probe_free(struct probe *p);
 
 /* What this kernel and our privileges allow, found by trying; for doctor. */
 struct probe_check {
-	const char *name; /* "btf", "cap_bpf", "trampoline", ... */
+	const char *name; /* "btf", "bpf", "ptrace", ... */
 	bool ok;
 	char detail[256]; /* what was found, and what to do when it is not ok */
 };
 size_t probe_check_all(struct probe_check *out, size_t max);
+/* Whether executables, environments and libraries of everybody's processes can be read:
+ * CAP_SYS_PTRACE is effective (capabilities(7)). Without it a service bears its thread's name, and
+ * TLS is not seen. */
+bool probe_reads_processes(void);
 
 #endif
