@@ -241,6 +241,7 @@ static void ch_close(struct store *s)
 		batch_free(b);
 	}
 	batch_free(c->open);
+	again_fini(&c->again);
 	for (unsigned int i = 0; i < c->idle_cnt; i++)
 		curl_easy_cleanup(c->idle[i]);
 	pthread_mutex_destroy(&c->lock);

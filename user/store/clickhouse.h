@@ -18,8 +18,10 @@
  * (where the table keeps tokens: replicated ones, and those made here). While the server is away
  * batches wait, up to cfg.queue_bytes, and are tried again until it has them. An acknowledgement
  * waits for ten seconds of that: then whoever waits is told -EIO (503, UNAVAILABLE to a sender of
- * OTLP) and sends again. So nothing acknowledged is lost, and after a long outage a span may have
- * two rows: it comes once when a trace is asked for, but counts of rows count it twice.
+ * OTLP) and sends again. Rows that waited while inserts failed are known by their bytes for ten
+ * minutes (up to half a million): one that comes again waits for the first and is counted as
+ * sent_again. So nothing acknowledged is lost, and an outage doubles a span only when the gateway
+ * itself ended after the server had it and before it said so.
  */
 #ifndef STORE_CLICKHOUSE_H
 #define STORE_CLICKHOUSE_H
@@ -32,6 +34,7 @@
 
 #include <curl/curl.h>
 #include <pthread.h>
+#include <xxhash.h>
 
 #define CH_TYPES_KEY "telltale.types"
 #define CH_TEXT_MAX  256		 /* of what the server says, its first line */
@@ -40,7 +43,14 @@
 #define CH_IDLE_MAX  4			 /* connections kept */
 #define CH_READ_MS   30000		 /* of a call without a deadline */
 
-enum ch_drop { CH_QUEUE_FULL, CH_DISK_FULL, CH_TOO_LARGE, CH_IO_ERROR, CH_NO_MEMORY };
+enum ch_drop {
+	CH_QUEUE_FULL,
+	CH_DISK_FULL,
+	CH_TOO_LARGE,
+	CH_IO_ERROR,
+	CH_NO_MEMORY,
+	CH_SENT_AGAIN,
+};
 
 struct ch_writer {
 	struct store_writer base;
@@ -65,10 +75,19 @@ struct ch_batch {
 	struct ch_batch *next;
 	uint64_t seq;
 	struct buf rows;
+	struct buf hashes; /* of each row */
+	size_t remembered; /* bytes of them, in ch_again */
 	uint32_t spans;
 	uint64_t since_ns; /* its first span, monotonic */
 	struct ch_waiting *waiting;
 	size_t waiting_cnt, waiting_size;
+};
+
+/* Rows that waited while inserts failed, by their bytes. */
+struct ch_again {
+	struct known_row *slot;
+	size_t size, cnt;
+	uint64_t until_ns;
 };
 
 struct clickhouse {
@@ -90,6 +109,7 @@ struct clickhouse {
 	struct ch_batch *open;	/* being filled; NULL: nothing was pushed */
 	struct ch_batch *first; /* full or due, oldest first; that one may be on its way */
 	size_t queued;		/* bytes of all of them */
+	struct ch_again again;
 	uint64_t seq, done_seq;
 	uint64_t insert_ns; /* what the last insert took */
 	int refusing;	    /* 0 or why pushes are refused */
@@ -205,6 +225,13 @@ void ch_writer_sync(struct store_writer *w, struct store_ack ack);
 void ch_writer_free(struct store_writer *w);
 int ch_admits(struct store *s);
 void ch_close_batch(struct clickhouse *c); /* under the lock */
+
+/* clickhouse_again.c, under the lock: an insert failed; the batch that has such a row, or 0; what
+ * was dropped may come again; the end. */
+void again_failed(struct clickhouse *c);
+uint64_t again_find(struct clickhouse *c, XXH128_hash_t hash);
+void again_forget(struct clickhouse *c, uint64_t batch);
+void again_fini(struct ch_again *a);
 
 int ch_traces(struct store *s, const struct trace_id *ids, size_t cnt,
 	      struct trace_sink out); /* clickhouse_read.c */

@@ -174,8 +174,10 @@ static void finish(struct clickhouse *c, struct ch_batch *b, int err)
 	c->done_seq = b->seq;
 	book_add(&c->books.held, -(uint64_t)b->spans);
 	book_add(err ? &c->books.dropped[why] : &c->books.out, b->spans);
-	if (err)
+	if (err) {
 		spread_error(c, b->seq, err);
+		again_forget(c, b->seq);
+	}
 	pthread_mutex_unlock(&c->lock);
 	tell(b->waiting, b->waiting_cnt, err);
 	b->waiting = NULL;
@@ -209,6 +211,9 @@ static void send_batch(struct clickhouse *c, struct ch_batch *b)
 		pthread_mutex_unlock(&c->lock);
 		if (!r.err || r.bad_request)
 			break;
+		pthread_mutex_lock(&c->lock);
+		again_failed(c);
+		pthread_mutex_unlock(&c->lock);
 		tell_late(c, r.err == -ENOSPC ? r.err : -EIO);
 		if (!pause_for(c, wait_ns))
 			break;
@@ -251,7 +256,8 @@ int ch_start(struct clickhouse *c)
 					       [CH_DISK_FULL] = "disk_full",
 					       [CH_TOO_LARGE] = "too_large",
 					       [CH_IO_ERROR] = "io_error",
-					       [CH_NO_MEMORY] = "no_memory" } };
+					       [CH_NO_MEMORY] = "no_memory",
+					       [CH_SENT_AGAIN] = "sent_again" } };
 	c->runs = !pthread_create(&c->thread, NULL, insert_main, c);
 	if (!c->runs)
 		return -EAGAIN;

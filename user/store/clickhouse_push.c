@@ -15,6 +15,7 @@ void batch_free(struct ch_batch *b)
 	if (!b)
 		return;
 	buf_fini(&b->rows);
+	buf_fini(&b->hashes);
 	free(b->waiting);
 	free(b);
 }
@@ -65,7 +66,7 @@ static int open_batch(struct clickhouse *c)
 	return 0;
 }
 
-static int add(struct clickhouse *c, struct str row)
+static int add(struct clickhouse *c, struct str row, XXH128_hash_t hash)
 {
 	int err = 0;
 
@@ -83,12 +84,22 @@ static int add(struct clickhouse *c, struct str row)
 	if (!c->open)
 		err = open_batch(c);
 	if (!err)
+		err = buf_reserve(&c->open->hashes, sizeof(hash));
+	if (!err)
 		err = buf_add_str(&c->open->rows, row);
 	if (err)
 		return err;
+	buf_add(&c->open->hashes, &hash, sizeof(hash));
 	c->queued += row.len;
 	c->open->spans++;
 	return 0;
+}
+
+/* The sync waits for that batch too. */
+static void note_batch(struct ch_writer *w, uint64_t seq)
+{
+	w->last = MAX(w->last, seq);
+	w->first = w->first ? MIN(w->first, seq) : seq;
 }
 
 static void note_dropped(struct clickhouse *c, struct ch_writer *w, int err)
@@ -110,21 +121,26 @@ void ch_writer_push(struct store_writer *sw, const struct span *s)
 {
 	struct clickhouse *c = (struct clickhouse *)sw->store;
 	struct ch_writer *w = (struct ch_writer *)sw;
+	XXH128_hash_t hash;
+	uint64_t before;
 	int err;
 
 	buf_clear(&w->row);
 	err = row_write(w, s, &w->row);
+	hash = XXH3_128bits(w->row.p, w->row.len);
 	pthread_mutex_lock(&c->lock);
 	book_add(&c->books.in, 1);
-	if (!err)
-		err = add(c, buf_str(&w->row));
-	if (err) {
+	before = err ? 0 : again_find(c, hash);
+	if (!err && !before)
+		err = add(c, buf_str(&w->row), hash);
+	if (before) {
+		book_add(&c->books.dropped[CH_SENT_AGAIN], 1);
+		note_batch(w, before);
+	} else if (err) {
 		note_dropped(c, w, err);
 	} else {
 		book_add(&c->books.held, 1);
-		w->last = c->open->seq;
-		if (!w->first)
-			w->first = w->last;
+		note_batch(w, c->open->seq);
 	}
 	pthread_mutex_unlock(&c->lock);
 }
