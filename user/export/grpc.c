@@ -188,6 +188,16 @@ static void begin_call(struct grpc *g, struct str body, bool compressed)
 	g->reply = (struct grpc_reply){ .body.cap = REPLY_BYTES_MAX };
 }
 
+/* What the peer said before it closed the connection tells more than that it cannot be written to.
+ */
+static int send_frames(struct grpc *g)
+{
+	if (!nghttp2_session_send(g->session))
+		return 0;
+	receive(g);
+	return -EPIPE;
+}
+
 /* Until the stream is closed. 0, or -errno when the connection or the time ended first. */
 static int run_call(struct grpc *g, uint64_t deadline_ns, const uint64_t *stop_ns)
 {
@@ -199,12 +209,12 @@ static int run_call(struct grpc *g, uint64_t deadline_ns, const uint64_t *stop_n
 	if (g->stream < 0)
 		return -EPIPE;
 	while (!g->closed && !err) {
-		if (nghttp2_session_send(g->session))
-			return -EPIPE;
-		err = receive(g);
+		err = send_frames(g);
+		if (!err)
+			err = receive(g);
 		/* what came may be answered before there is anything to wait for */
-		if (!err && !g->closed && nghttp2_session_send(g->session))
-			return -EPIPE;
+		if (!err && !g->closed)
+			err = send_frames(g);
 		if (!err && !g->closed)
 			err = wire_wait(g->wire, nghttp2_session_want_write(g->session),
 					deadline_ns, stop_ns);

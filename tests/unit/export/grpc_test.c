@@ -333,6 +333,51 @@ static void a_client_shows_its_certificate(void **state)
 
 /* ---- without a server ---- */
 
+static void *say_in_http(void *listener)
+{
+	static const char said[] = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
+	int fd;
+
+	while ((fd = accept(*(int *)listener, NULL, NULL)) >= 0) {
+		assert_int_equal(send(fd, said, strlen(said), MSG_NOSIGNAL), strlen(said));
+		close(fd);
+	}
+	return NULL;
+}
+
+/* It may close the connection before all of the request is written. */
+static void a_server_of_http_1_is_named(void **state)
+{
+	const struct exporter_cfg cfg = { .timeout_ms = 60000 };
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	const uint64_t never = 0;
+	char url[64], why[EXPORTER_WHY_MAX];
+	socklen_t len = sizeof(a);
+	pthread_t thread;
+	void *conn;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
+	assert_int_equal(listen(fd, 8), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	assert_int_equal(pthread_create(&thread, NULL, say_in_http, &fd), 0);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u", ntohs(a.sin_port));
+	assert_int_equal(kind_otlp_grpc.open(&cfg, url, &conn, why), 0);
+	for (int i = 0; i < 100; i++) {
+		struct verdict v = { 0 };
+
+		kind_otlp_grpc.send(conn, STR("body"), &never, &v);
+		assert_int_equal(v.what, VERDICT_RETRY);
+		if (!strstr(v.text, "it answers in HTTP/1.1"))
+			fail_msg("try %d: %s", i, v.text);
+	}
+	kind_otlp_grpc.close(conn);
+	shutdown(fd, SHUT_RDWR);
+	pthread_join(thread, NULL);
+	close(fd);
+}
+
 static void codes_are_sorted_as_the_specification_says(void **state)
 {
 	static const bool again[17] = {
@@ -388,6 +433,7 @@ int main(void)
 		cmocka_unit_test(without_a_scheme_it_is_tls_unless_insecure),
 		cmocka_unit_test(a_stranger_gets_nothing),
 		cmocka_unit_test(a_client_shows_its_certificate),
+		cmocka_unit_test(a_server_of_http_1_is_named),
 		cmocka_unit_test(codes_are_sorted_as_the_specification_says),
 		cmocka_unit_test(what_cannot_be_an_endpoint_is_refused),
 	};
