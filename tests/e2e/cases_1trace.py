@@ -7,13 +7,13 @@ import select
 import signal
 import time
 
-from lib import (CLIENT, SERVER, STATUS_UNSET, TELLTALE, app, check, equal, get, http_conn, need, parse_otlp,
+from lib import (CLIENT, PATIENCE, SERVER, STATUS_UNSET, TELLTALE, app, check, equal, get, http_conn, need, parse_otlp,
                  static_nginx, wait_for)
 
 
 def case_command_output_and_status_are_its_own(env):
     web, curl = static_nginx(env), need("curl")
-    out = env.path("own.json")
+    out, begin = env.path("own.json"), time.time()
     r = env.run([TELLTALE, "trace", "-o", out, "--format", "otlp-json", "--", curl, "-s", f"http://127.0.0.1:{web.port}/hello"])
     equal((r.returncode, r.stdout, r.stderr), (0, "hello, world\n", ""), "status, output, error output")
     with open(out) as f:
@@ -25,8 +25,8 @@ def case_command_output_and_status_are_its_own(env):
     equal(s.attrs.get("server.port"), web.port, "server.port")
     equal(s.attrs.get("server.address"), "127.0.0.1", "server.address")
     equal(s.status, STATUS_UNSET, "status")
-    check(abs(s.start / 1e9 - time.time()) < 30, f"start is not now: {s}")
-    check(s.end - s.start < 5e9, f"lasts long: {s}")
+    # the kernel's clock, made to agree with that of the day
+    check(begin - 0.1 < s.start / 1e9 < s.end / 1e9 < time.time() + 0.1, f"it was not when curl ran: {s.start} to {s.end}")
     for key in ("process.pid", "process.executable.name", "host.name", "process.command_line"):
         check(s.resource.get(key), f"resource has no {key}: {s.resource}")
 
@@ -70,7 +70,7 @@ def on_terminal(argv, environment=None, typed=b""):
         os.execve(argv[0], argv, dict(os.environ, **(environment or {})))
     seen = b""
     while True:
-        if not select.select([fd], [], [], 20)[0]:
+        if not select.select([fd], [], [], PATIENCE)[0]:
             os.kill(pid, signal.SIGKILL)
         try:
             more = os.read(fd, 4096)
@@ -141,7 +141,7 @@ def case_interrupt_reaches_the_command_once(env):
     t = env.trace(command=["/bin/sh", "-c", "trap 'echo got it; exit 5' INT; echo ready; while :; do sleep 0.05; done"], fmt="tree")
     wait_for(lambda: t.out() == "ready\n", "the command")
     t.popen.send_signal(signal.SIGINT)
-    equal(t.wait(10), 5, "exit status")
+    equal(t.wait(), 5, "exit status")
     equal(t.out(), "ready\ngot it\n", "what the command printed")
 
 
@@ -150,7 +150,7 @@ def case_spans_come_while_it_runs(env):
     with env.trace(pids=web.pids) as t:
         begin = time.monotonic()
         get(web.port, "/hello")
-        wait_for(lambda: os.path.getsize(t.file) > 0, "the first span", 5)
+        wait_for(lambda: os.path.getsize(t.file) > 0, "the first span")
         took = time.monotonic() - begin
     t.spans.count(1, kind=SERVER)
     return f"first span after {took:.2f} s"
@@ -158,11 +158,15 @@ def case_spans_come_while_it_runs(env):
 
 def case_duration_ends_it(env):
     web = static_nginx(env)
-    begin = time.monotonic()
-    t = env.trace(pids=web.pids, args=["--duration", "1500ms"])
-    get(web.port, "/hello")
-    equal(t.wait(10), 0, "exit status")
-    check(time.monotonic() - begin >= 1.4, "ended early")
+    for seconds in (1.5, 5, 20):
+        begin = time.monotonic()
+        t = env.trace(pids=web.pids, args=["--duration", f"{int(seconds * 1000)}ms"])
+        get(web.port, "/hello")
+        in_time = time.monotonic() - begin < seconds
+        equal(t.wait(), 0, "exit status")
+        check(time.monotonic() - begin >= seconds, "ended early")
+        if in_time:  # else this machine stood still for so long
+            break
     t.finish()
     t.spans.count(1, kind=SERVER)
 
@@ -177,10 +181,16 @@ def case_filters_on_what_is_shown(env):
         get(web.port, "/hello")
         get(shop.port, "/echo/1")
     equal([s.service for s in t.spans], ["nginx"], "services with --service")
+    quick = set()
     with env.trace(pids=shop.pids, args=["--min-duration", "80ms"]) as t:
-        get(shop.port, "/echo/1")
+        for i in range(10):
+            begin = time.monotonic()
+            get(shop.port, f"/echo/{i}")
+            if time.monotonic() - begin < 0.08:
+                quick.add(f"/echo/{i}")
         get(shop.port, "/slow/120")
-    equal([s.path for s in t.spans], ["/slow/120"], "paths with --min-duration")
+    paths = {s.path for s in t.spans}
+    check(quick and not quick & paths and "/slow/120" in paths, f"paths with --min-duration: {paths}; quick ones were {quick}")
 
 
 def case_otlp_json_is_as_the_specification_says(env):

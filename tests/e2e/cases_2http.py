@@ -6,7 +6,7 @@ import threading
 import time
 
 from lib import (CLIENT, PYTHON, SERVER, STATUS_ERROR, STATUS_UNSET, TELLTALE, Conn, app, check, equal, free_port, get,
-                 http_conn, need, parse_otlp, share, static_nginx)
+                 http_conn, need, parse_otlp, share, static_nginx, wait_for)
 
 
 def shared_shop(env):
@@ -89,14 +89,17 @@ def scripted(answers):
     def run():
         with listener, listener.accept()[0] as c:
             for answer in answers:
-                seen = b""
+                seen = more = b""
                 while not seen.endswith(b"\r\n\r\n"):
-                    seen += c.recv(1)
+                    more = c.recv(1)
+                    if not more:
+                        return
+                    seen += more
                 for part in answer:
                     c.sendall(part)
                     time.sleep(0.03)
             c.recv(1)
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return listener.getsockname()[1], thread
 
@@ -210,10 +213,11 @@ def case_still_open_at_the_end(env):
     shop = shared_shop(env)
     with env.trace(pids=[shop.pid]) as t:
         with http_conn(shop.port) as c:
-            c.send("GET /slow/3000 HTTP/1.1\r\nHost: a\r\n\r\n")
-            time.sleep(0.3)
+            c.send("GET /slow/600000 HTTP/1.1\r\nHost: a\r\n\r\n")
+            wait_for(c.was_read, "the server to read the request")
+            time.sleep(0.1)
             t.finish()
-    s = t.spans.one(kind=SERVER, path="/slow/3000")
+    s = t.spans.one(kind=SERVER, path="/slow/600000")
     check("http.response.status_code" not in s.attrs, f"an answer was invented: {s.attrs}")
 
 
@@ -339,7 +343,7 @@ def case_client_and_server_are_joined(env):
     web = static_nginx(env)
     with env.trace(pids=web.pids, args=["--process", "curl"]) as t:
         env.run([need("curl"), "-s", f"http://127.0.0.1:{web.port}/hello?1", f"http://127.0.0.1:{web.port}/hello?2"])
-    clients = t.spans.count(2, kind=CLIENT, service="curl")
+    clients = t.spans.count(2, kind=CLIENT, service="curl", server__port=web.port)
     servers = t.spans.count(2, kind=SERVER, service="nginx")
     for s in servers:
         parent = t.spans.parent(s)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redis, PostgreSQL, MariaDB and DNS."""
+import os
+import signal
 import socket
 
 from lib import (APPS, CLIENT, PYTHON, SERVER, STATUS_ERROR, STATUS_UNSET, TELLTALE, Conn, Skip, check, dns_server, equal,
-                 need, parse_otlp, redis, resp, shared_mariadb, shared_postgres, shared_redis)
+                 need, parse_otlp, redis, resp, shared_mariadb, shared_postgres, shared_redis, wait_for)
 
 
 def traced(env, argv, want=0, environment=None):
@@ -166,9 +168,12 @@ def case_postgres_pipeline(env):
 
 def case_postgres_cancel(env):
     pg = shared_postgres(env)
-    script = ("import signal,subprocess,sys,time\np=subprocess.Popen(sys.argv[1:])\ntime.sleep(0.5)\n"
-              "p.send_signal(signal.SIGINT)\nsys.exit(p.wait())\n")
-    spans = traced(env, [PYTHON, "-c", script] + pg.psql + ["-c", "SELECT pg_sleep(20)"], want=1, environment=pg.env)
+    t = env.trace(command=pg.psql + ["-c", "SELECT pg_sleep(600)"], environment=pg.env)
+    sleeps = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    wait_for(lambda: env.run(pg.psql + ["-c", sleeps], env=pg.env).stdout.strip() == "1", "the query to run")
+    os.kill(t.children()[0], signal.SIGINT)
+    equal(t.finish(None), 1, f"exit status of psql ({t.err()[-300:]})")
+    spans = t.spans
     slept = spans.one(kind=CLIENT, db__operation__name="SELECT")
     equal((slept.status, slept.attrs.get("db.response.status_code")), (STATUS_ERROR, "57014"), "status, code")
     equal(spans.one(kind=CLIENT, db__operation__name="CANCEL").status, STATUS_UNSET, "status of the request to cancel")

@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 
-from lib import APPS, CLIENT, PYTHON, SERVER, STATUS_UNSET, TELLTALE, Agent, Conn, check, equal, \
+from lib import APPS, CLIENT, PATIENCE, PYTHON, SERVER, STATUS_UNSET, TELLTALE, Agent, Conn, check, equal, \
     free_port, get, metrics, wait_for
 
 PAIRS = ["read+write", "recv+send", "recvfrom+sendto", "recvmsg+sendmsg", "readv+writev", "recvmmsg+sendmmsg",
@@ -86,7 +86,7 @@ def case_dns_by_many_messages_a_call(env):
             with env.trace(pids=[p.pid], args=["--capture", backend]) as t:
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
                     s.connect(("127.0.0.1", port))
-                    s.settimeout(5)
+                    s.settimeout(PATIENCE)
                     for i in range(0, 20, 4):  # one alone, then three at once
                         for some in ([i], [i + 1, i + 2, i + 3]):
                             for n in some:

@@ -2,9 +2,8 @@
 """The agent: export, metrics, books, overload."""
 import json
 import threading
-import time
 
-from lib import (TELLTALE, Agent, Endpoint, check, check_balance, equal, get, http_conn, load, metrics, nginx, redis,
+from lib import (TELLTALE, Agent, Endpoint, books, check, check_balance, equal, get, http_conn, load, metrics, nginx, redis,
                  resp, shared_redis, static_nginx, wait_for, Conn)
 
 
@@ -34,7 +33,7 @@ def case_export_is_retried(env):
     try:
         a = Agent(env, *[x for p in web.pids for x in ("--pid", p)], "--otlp-endpoint", f"http://127.0.0.1:{endpoint.port}")
         get(web.port, "/hello")
-        wait_for(lambda: spans_of(endpoint, "nginx"), "the span after two refusals", 20)
+        wait_for(lambda: spans_of(endpoint, "nginx"), "the span after two refusals")
         equal([r[3] for r in endpoint.requests[:3]], [503, 429, 200], "answers given")
         equal(endpoint.requests[0][2], endpoint.requests[2][2], "the same body again")
         check_balance(a.port)
@@ -48,12 +47,10 @@ def case_export_that_is_refused_is_counted(env):
     try:
         a = Agent(env, *[x for p in web.pids for x in ("--pid", p)], "--otlp-endpoint", f"http://127.0.0.1:{endpoint.port}")
         get(web.port, "/hello")
-        wait_for(lambda: endpoint.requests, "the request", 10)
-        time.sleep(1.5)
-        equal(len(endpoint.requests), 1, "tries")
-        found = check_balance(a.port)
-        check(any(b["dropped"] for s, b in found.items() if "export" in s or "otlp" in s), f"not counted: {found}")
+        wait_for(lambda: sum(b["dropped"] for s, b in books(a.port).items() if "export" in s or "otlp" in s), "the loss")
+        check_balance(a.port)
         a.finish()
+        equal(len(endpoint.requests), 1, "tries")
     finally:
         endpoint.close()
 
@@ -65,10 +62,8 @@ def case_an_endpoint_that_hangs_stops_nothing(env):
                   "--otlp-timeout", "2s")
         load(web.port, [f"/hello?{i}" for i in range(200)], 4)
         check_balance(a.port)
-        begin = time.monotonic()
         a.popen.terminate()
-        a.wait(15)
-        check(time.monotonic() - begin < 12, "took long to end")
+        a.wait()  # and the endpoint never answers
     finally:
         endpoint.close()
 
@@ -77,11 +72,10 @@ def case_metrics_balance(env):
     web = static_nginx(env)
     a = Agent(env, *[x for p in web.pids for x in ("--pid", p)])
     load(web.port, [f"/hello?{i}" for i in range(500)], 4)
-    time.sleep(1)
+    wait_for(lambda: any(b["out"] >= 500 for s, b in books(a.port).items() if "span" in s or "redact" in s), "500 spans")
     found = check_balance(a.port)
     for stage in ("ring", "stream", "proto", "span"):
         check(any(stage in s for s in found), f"no books of {stage}: {sorted(found)}")
-    check(any(b["out"] >= 500 for s, b in found.items() if "span" in s or "redact" in s), f"500 spans: {found}")
     m = metrics(a.port)
     bad = [n for n in m if not n.startswith(("telltale_", "traces_spanmetrics_", "traces_service_graph_"))]
     equal(bad, [], "metrics with another prefix")
@@ -101,11 +95,11 @@ def case_bytes_left_out_have_their_reason(env):
     with http_conn(web.port) as c:
         equal(len(c.get("/big")[2]), 3_000_000, "body")
         equal(c.get("/missing")[0], 404, "status")
-        wait_for(lambda: gaps()["counted"], "the bytes of sendfile")
+        wait_for(lambda: gaps()["counted"] >= 3_000_000, "the bytes of sendfile")
         equal(gaps(), {"counted": 3_000_000, "budget": 0, "fault": 0, "lost": 0}, "bytes left out of /big")
         equal(len(c.get("/long")[2]), 3_000_000, "body")
         equal(c.get("/missing")[0], 404, "status")
-        wait_for(lambda: gaps()["budget"], "the bytes beyond the budget")
+        wait_for(lambda: gaps()["budget"] > 3_002_000, "the bytes beyond the budget")
         long = gaps()
         check(long["counted"] == 3_000_000 and 3_002_000 < long["budget"] < 3_003_000 and not long["lost"], f"/long: {long}")
     with Conn(("127.0.0.1", server.port)) as c:
@@ -162,13 +156,12 @@ def case_overload_is_counted(env):
             t.start()
         for t in threads:
             t.join()
-        time.sleep(1)
-        found = check_balance(a.port, 10)
-        lost = sum(b["dropped"] for b in found.values())
-        check(lost > 0, f"nothing was lost, so this proves nothing: {found}")
+        # without a loss this proves nothing
+        wait_for(lambda: sum(b["dropped"] for b in books(a.port).values()), "a loss")
+        found = check_balance(a.port)
         note = ", ".join(f"{s}: {int(b['dropped'])} of {int(b['in'])}" for s, b in found.items() if b["dropped"])
         a.popen.terminate()
-        a.wait(30)
+        a.wait()
         return note
     finally:
         endpoint.close()
@@ -180,14 +173,13 @@ def case_traces_of_the_whole_machine(env):
     with http_conn(web.port) as c:
         for i in range(20):
             c.get(f"/hello?{i}")
-    time.sleep(1)
-    found = check_balance(a.port)
-    check(sum(b["out"] for s, b in found.items() if "span" in s) >= 20, f"spans: {found}")
+    wait_for(lambda: sum(b["out"] for s, b in books(a.port).items() if "span" in s) >= 20, "the spans")
+    check_balance(a.port)
     equal(a.finish(), 0, "exit status")
 
 
 def case_a_second_agent_on_the_same_port(env):
     a = Agent(env)
-    r = env.run([TELLTALE, "run", "--listen", f"127.0.0.1:{a.port}"], seconds=20)
+    r = env.run([TELLTALE, "run", "--listen", f"127.0.0.1:{a.port}"])
     check(r.returncode != 0 and str(a.port) in r.stderr, f"one clear line: {r.returncode} {r.stderr!r}")
     a.finish()

@@ -4,11 +4,11 @@ import json
 import os
 import signal
 
-from lib import TELLTALE, Record, Skip, check, equal, get, load, static_nginx
+from lib import TELLTALE, Record, Skip, Trace, check, equal, get, load, static_nginx, wait_for
 
 
 def refuses(env, args, *words, status=None, environment=None, **kw):
-    r = env.run([TELLTALE] + [str(a) for a in args], seconds=20, env=environment, **kw)
+    r = env.run([TELLTALE] + [str(a) for a in args], env=environment, **kw)
     check(0 < r.returncode < 126 or r.returncode == status, f"{args}: exit status {r.returncode}, said {r.stderr!r}")
     if status is not None:
         equal(r.returncode, status, f"exit status of {args}")
@@ -37,12 +37,13 @@ def case_output_that_cannot_be_written(env):
 
 def case_a_full_disk(env):
     web = static_nginx(env)
-    t = env.trace(pids=web.pids, ready=False)
-    t.stop()
-    r = env.run(["/bin/sh", "-c", f"{TELLTALE} trace -o /dev/full --format otlp-json --duration 2s -p {web.pids[-1]} & "
-                                  f"sleep 1; curl -s -o /dev/null http://127.0.0.1:{web.port}/hello; wait $!"])
-    check(0 < r.returncode < 126, f"exit status {r.returncode}")
-    check("No space left" in r.stderr and "/dev/full" in r.stderr, f"says: {r.stderr!r}")
+    t = env.trace(pids=web.pids, file="/dev/full")
+    get(web.port, "/hello")
+    if t.alive():
+        t.popen.send_signal(signal.SIGINT)
+    status = t.wait()
+    check(0 < status < 126, f"exit status {status}")
+    check("No space left" in t.err() and "/dev/full" in t.err(), f"says: {t.err()!r}")
 
 
 def case_a_full_disk_for_a_recording(env):
@@ -51,14 +52,17 @@ def case_a_full_disk_for_a_recording(env):
     r = env.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", disk])
     if r.returncode:
         raise Skip(f"mount: {r.stderr.strip()}")
+    rec = None
     try:
         rec = Record(env, web.pids, f"{disk}/file")
         load(web.port, [f"/hello?{'x' * 300}{i}" for i in range(400)], 2)
-        equal(rec.wait(10), 125, f"exit status ({rec.err()!r})")
+        equal(rec.wait(), 125, f"exit status ({rec.err()!r})")
         check(len(rec.err().strip().splitlines()) == 1 and f"{disk}/file: No space left" in rec.err(), f"says: {rec.err()!r}")
         r = env.run([TELLTALE, "replay", f"{disk}/file", "-o", env.path("cut.json"), "--format", "otlp-json"])
         equal((r.returncode, r.stderr), (0, ""), "replay of what was written")
     finally:
+        if rec:
+            rec.stop()
         env.run(["umount", disk])
 
 
@@ -72,7 +76,7 @@ def case_a_pid_that_dies(env):
     p = env.start(["/bin/sleep", "60"])
     t = env.trace(pids=[p.pid])
     p.stop(signal.SIGKILL)
-    equal(t.wait(10), 0, f"exit status once nothing is left to trace ({t.err()})")
+    equal(t.wait(), 0, f"exit status once nothing is left to trace ({t.err()})")
 
 
 def case_configuration_errors_name_the_line(env):
@@ -112,12 +116,20 @@ def case_a_backend_that_this_kernel_refuses(env):
     equal(env.run([TELLTALE, "trace", "--capture", report["backend"], "--", "/bin/true"]).returncode, 0, "the other backend")
 
 
+class Piped(Trace):
+    """A shell's command line in which a tracer says that it is ready."""
+
+    def __init__(self, env, line):
+        self.fmt = self.file = None
+        self.start(env, ["/bin/sh", "-c", line], "sh")
+        self.wait_ready()
+
+
 def case_standard_output_closed_early(env):
     web = static_nginx(env)
-    r = env.run(["/bin/sh", "-c", f"{TELLTALE} trace -p {web.pids[-1]} --format otlp-json -o - --duration 2s | head -c 1 >/dev/null & "
-                                  f"sleep 1; curl -s -o /dev/null http://127.0.0.1:{web.port}/hello; wait"])
-    check("Segmentation" not in r.stderr and "Aborted" not in r.stderr, f"says: {r.stderr!r}")
-    get(web.port, "/hello")
+    t = Piped(env, f"{TELLTALE} trace -p {web.pids[-1]} --format otlp-json -o - | head -c 1")
+    wait_for(lambda: get(web.port, "/hello") and not t.alive(), "the tracer to end")
+    check("Segmentation" not in t.err() and "Aborted" not in t.err(), f"says: {t.err()!r}")
 
 
 def case_help(env):

@@ -30,7 +30,7 @@ class Front:
     def start(self):
         self.process = self.env.start([self.node, os.path.join(TOP, "tests", "clickhouse", "front.js"), self.packages,
                                        str(self.port), self.dir, USER, PASSWORD], "clickhouse")
-        wait_for(lambda: "listening" in self.process.out() or not self.process.alive(), "the front to listen", 30)
+        wait_for(lambda: "listening" in self.process.out() or not self.process.alive(), "the front to listen")
         check(self.process.alive(), f"the front ended: {self.process.err()[-500:]}")
 
     def stop(self):
@@ -123,12 +123,16 @@ def case_what_comes_while_it_is_away_is_kept(env):
     g = Asked(env, "--store", front.where)
     g.send(shop_trace(1)[1])
     front.stop()
-    sender = threading.Thread(target=lambda: g.send(shop_trace(2)[1]))
+    said, begin = [], time.monotonic()
+    sender = threading.Thread(target=send_until_taken, args=(g, 2, said))
     sender.start()
     wait_for(lambda: "writing failed and is tried again" in g.err(), "a line about it")
     equal(g.ask(f"/traces/{shop_trace(1)[0]}")[0] // 100, 5, "status of reading")
     front.start()
+    away = time.monotonic() - begin
     sender.join()
+    # an answer is waited for 10 s, and up to 5 s lie between two tries to write
+    check(away > 5 or said == [(2, 200)], f"answers {said} when it was away for {away:.1f} s")
     equal(len(g.json(f"/traces/{shop_trace(2)[0]}")["resourceSpans"]), 2, "services of the trace")
     equal(len(g.json(f"/traces/{shop_trace(1)[0]}")["resourceSpans"]), 2, "services of the trace before")
     check_balance(g.port)
@@ -158,7 +162,7 @@ def case_after_a_long_outage_everything_is_there_once(env):
     senders = [threading.Thread(target=send_until_taken, args=(g, n, said)) for n in range(2, 8)]
     for s in senders:
         s.start()
-    wait_for(lambda: {n for n, status in said if status == 503} == set(range(2, 8)), "a 503 for each", 40)
+    wait_for(lambda: {n for n, status in said if status == 503} == set(range(2, 8)), "a 503 for each")
     equal([n for n, status in said if status == 200], [1], "acknowledged while it was away")
     front.start()
     for s in senders:

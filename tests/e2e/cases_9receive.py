@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 
-from lib import (APPS, CLIENT, SERVER, STATUS_ERROR, TOP, Fail, Gateway, Skip, Spans, check, check_balance, equal,
+from lib import (APPS, CLIENT, PATIENCE, SERVER, STATUS_ERROR, TOP, Fail, Gateway, Skip, Spans, check, check_balance, equal,
                  metrics, need, parse_request, wait_for)
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
@@ -25,7 +25,7 @@ class Receiver(Gateway):
 
     def post(self, path, body, headers=JSON):
         """(status, headers in lower case, body)"""
-        c = http.client.HTTPConnection("127.0.0.1", self.http, timeout=30)
+        c = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
         try:
             c.request("POST", path, body, headers)
             r = c.getresponse()
@@ -36,7 +36,7 @@ class Receiver(Gateway):
     def get(self, path):
         """(status, body)"""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as r:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE) as r:
                 return r.status, r.read()
         except urllib.error.HTTPError as e:
             return e.code, e.read()
@@ -44,7 +44,7 @@ class Receiver(Gateway):
     def trace(self, trace_id):
         """Its spans, or None."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/traces/{trace_id}", timeout=10) as r:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/traces/{trace_id}", timeout=PATIENCE) as r:
                 spans = Spans()
                 parse_request(json.load(r), spans)
                 return spans
@@ -207,7 +207,7 @@ def case_memory_stays_bounded(env):
     with open(f"/proc/{g.pid}/status") as f:
         peak_mb = next(int(l.split()[1]) for l in f if l.startswith("VmHWM")) / 1024
     check(peak_mb < 300, f"peak memory {peak_mb:.0f} MB")
-    equal(metrics(g.port)["telltale_receive_held_bytes"][()], 0, "memory held for requests")
+    wait_for(lambda: metrics(g.port)["telltale_receive_held_bytes"][()] == 0, "the memory held for requests to be given back")
     equal(g.finish(signal.SIGTERM), 0, "exit status")
     return f"peak {peak_mb:.0f} MB"
 
@@ -220,7 +220,7 @@ def case_grpc_floods(env):
     g = gateway(env)
     for frame in (grpc_frame(4, 0, 0), grpc_frame(6, 0, 0, b"12345678"), grpc_frame(9, 0, 1, b"x" * 100)):
         with socket.create_connection(("127.0.0.1", g.grpc)) as s:
-            s.settimeout(20)
+            s.settimeout(PATIENCE)
             try:
                 s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + grpc_frame(4, 0, 0) + frame * 20000)
                 s.shutdown(socket.SHUT_WR)
@@ -231,6 +231,14 @@ def case_grpc_floods(env):
     check_everything(*sdk(env, "grpc"))
 
 
+def was_silent(connection, spoke):
+    """A connection that failed was silent for the second that is allowed, since this machine stood still; another takes its place."""
+    silent_s = time.monotonic() - spoke[connection]
+    check(silent_s >= 1, f"a connection that was silent for {silent_s:.2f} s was closed")
+    connection.close()
+    spoke[connection] = time.monotonic()
+
+
 def case_threads_and_idle_time(env):
     """Four threads of each receiver share the connections; a silent connection is closed, one that speaks is not."""
     g = Receiver(env, "--receive-threads", "4", "--receive-idle", "1s", "--receive-connections", "64")
@@ -238,18 +246,30 @@ def case_threads_and_idle_time(env):
         threads = next(int(l.split()[1]) for l in f if l.startswith("Threads"))
     check(threads >= 8, f"{threads} threads")
     silent = [socket.create_connection(("127.0.0.1", port)) for port in (g.http, g.grpc)]
-    busy, traces = [http.client.HTTPConnection("127.0.0.1", g.http, timeout=30) for _ in range(12)], []
+    busy, traces = [http.client.HTTPConnection("127.0.0.1", g.http, timeout=PATIENCE) for _ in range(12)], []
+    spoke = {c: time.monotonic() for c in busy}
     for _ in range(10):
+        asked = []
         for c in busy:
-            traces.append(new_id())
-            c.request("POST", "/v1/traces", json.dumps(request(traces[-1], 2)), JSON)
-        for c in busy:
-            r = c.getresponse()
-            equal((r.status, r.read()), (200, b"{}"), "answer")
+            trace_id = new_id()
+            try:
+                c.request("POST", "/v1/traces", json.dumps(request(trace_id, 2)), JSON)
+                asked.append((c, trace_id))
+            except (OSError, http.client.HTTPException):
+                was_silent(c, spoke)
+        for c, trace_id in asked:
+            try:
+                r = c.getresponse()
+                equal((r.status, r.read()), (200, b"{}"), "answer")
+                spoke[c] = time.monotonic()
+                traces.append(trace_id)
+            except (OSError, http.client.HTTPException):
+                was_silent(c, spoke)
+    check(len(traces) >= 12, f"{len(traces)} requests were answered")
     for t in traces:
         equal(len(g.wait_trace(t, 2)), 2, "spans")
     for s in silent:
-        s.settimeout(20)
+        s.settimeout(PATIENCE)
         while s.recv(4096):  # the settings of HTTP/2, and its goodbye
             pass
         s.close()

@@ -6,11 +6,10 @@ import http.server
 import json
 import os
 import struct
-import subprocess
 import threading
 import time
 
-from lib import TELLTALE, Gateway, books, check, equal, files_of, wait_for
+from lib import PATIENCE, TELLTALE, Gateway, check, equal, files_of, wait_for
 
 # what must never be seen again; each is found in its text below
 SECRETS = {
@@ -156,7 +155,7 @@ class Collector:
 
 
 def post(port, body, kind):
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         c.request("POST", "/v1/traces", body, {"Content-Type": kind})
         r = c.getresponse()
@@ -166,7 +165,7 @@ def post(port, body, kind):
 
 
 def ask(port, path, body=None):
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         c.request("POST" if body else "GET", path, body and json.dumps(body), {"Content-Type": "application/json"} if body else {})
         r = c.getresponse()
@@ -256,7 +255,7 @@ def case_zipkin_passes_the_same_gate(env):
             "localEndpoint": {"serviceName": "till"}, "annotations": [{"timestamp": now, "value": f"told {s['email']}"}],
             "tags": {"password": s["dbpass"], "orm.sql": f"SELECT '{s['sql']}'", "http.url": f"http://bob:{s['url']}@shop/",
                      "process.command_line": f"mysql -p{s['command']}", "note": f"IBAN {s['iban']}"}}
-    c = http.client.HTTPConnection("127.0.0.1", g.http, timeout=20)
+    c = http.client.HTTPConnection("127.0.0.1", g.http, timeout=PATIENCE)
     c.request("POST", "/api/v2/spans", json.dumps([span]), {"Content-Type": "application/json"})
     equal(c.getresponse().status, 202, "status")
     c.close()
@@ -269,7 +268,7 @@ def case_zipkin_passes_the_same_gate(env):
 def case_the_log_tells_no_secret_of_a_bad_request(env):
     g = Gateway(env, "--log-level", "debug")
     broken = json.dumps(request("zz" * 16))
-    c = http.client.HTTPConnection("127.0.0.1", g.http, timeout=20)
+    c = http.client.HTTPConnection("127.0.0.1", g.http, timeout=PATIENCE)
     c.request("POST", "/v1/traces", broken[:-40], {"Content-Type": "application/json"})
     r = c.getresponse()
     clean("the answer to a bad request", r.read())
@@ -313,7 +312,7 @@ def case_a_bad_rule_is_refused_in_one_line(env):
             (["--redact-deny", "a=hash"], 1, ["key"]),
             (["--redact-hash-key-file", short], 1, ["short.key", "16"]),
             (["--redact-hash-key-file", "/nowhere/key"], 1, ["/nowhere/key", "No such file"])):
-        r = env.run([TELLTALE, "gateway", "--store", env.path("refused"), *options], seconds=20)
+        r = env.run([TELLTALE, "gateway", "--store", env.path("refused"), *options])
         lines = r.stderr.splitlines()
         check(r.returncode == status and 1 <= len(lines) <= 2 and all(w in r.stderr for w in words) and r.stdout == "",
               f"{options}: {r.returncode} {r.stderr!r}")

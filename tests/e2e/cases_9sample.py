@@ -7,7 +7,7 @@ import random
 import signal
 import time
 
-from lib import TELLTALE, Gateway, books, check, check_balance, equal, metrics, wait_for
+from lib import PATIENCE, TELLTALE, Gateway, books, check, check_balance, equal, metrics, wait_for
 
 ALL = 2**56
 MS = 10**6
@@ -34,7 +34,7 @@ class Sampler(Gateway):
         super().__init__(env, *args)
         self.env = env
         self.sent = 0
-        self.sender = http.client.HTTPConnection("127.0.0.1", self.http, timeout=30)
+        self.sender = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
 
     def send(self, spans, service="shop", scope="e2e"):
         body = {"resourceSpans": [{
@@ -47,7 +47,7 @@ class Sampler(Gateway):
 
     def shown(self, trace):
         """How many spans of it can be read."""
-        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             c.request("GET", f"/traces/{trace}")
             r = c.getresponse()
@@ -59,12 +59,12 @@ class Sampler(Gateway):
         equal(r.status, 200, "status")
         return sum(len(s["spans"]) for rs in reply["resourceSpans"] for s in rs["scopeSpans"])
 
-    def decided(self, seconds=60):
+    def decided(self):
         """Waits until nothing waits for its decision and what was kept can be read; the books then."""
         def settled():
             found = books(self.port)
             return found if found["trace"]["held"] == 0 and found["store"]["held"] == 0 else None
-        return wait_for(settled, "every decision", seconds)
+        return wait_for(settled, "every decision")
 
     def measured(self):
         """Spans that the span metrics count."""
@@ -165,7 +165,7 @@ def case_a_rate_is_a_limit(env):
         time.sleep(0.02)
     took = time.monotonic() - begin
     kept = g.end()
-    check(20 <= len(kept) <= 20 * (took + 2), f"{len(kept)} traces of {sent} in {took:.1f} s at 20 a second")
+    check(min(20, sent) <= len(kept) <= 20 * (took + 2), f"{len(kept)} traces of {sent} in {took:.1f} s at 20 a second")
     equal({len(t) for t in kept.values()}, {2}, "spans of each trace")
 
 
@@ -235,11 +235,11 @@ def case_the_tail_is_seen_within_five_seconds(env):
     time.sleep(1)
     g.send([root])
     begin = time.monotonic()
-    wait_for(lambda: g.shown(trace) == 2, "the trace", 10)
+    wait_for(lambda: g.shown(trace) == 2, "the trace")
     took = time.monotonic() - begin
     rootless, begin = new_id(), time.monotonic()
     g.send([span(rootless, parent=new_id(8))])
-    wait_for(lambda: g.shown(rootless) == 1, "a trace whose root does not come", 10)
+    wait_for(lambda: g.shown(rootless) == 1, "a trace whose root does not come")
     alone = time.monotonic() - begin
     g.finish()
     return f"{took:.1f} s after its root; {alone:.1f} s after its first span without one"
@@ -261,7 +261,7 @@ def case_the_tails_wait_is_an_option(env):
     check(took > 30 or (shown, late) == (0, 0), f"{shown} spans shown and {late} late after {took:.1f} s")
     g = Sampler(env, "--sampling", "tail", "--tail-wait", "100ms")
     g.send([span(trace)])
-    wait_for(lambda: g.shown(trace) == 1, "the trace", 30)
+    wait_for(lambda: g.shown(trace) == 1, "the trace")
     g.finish()
     r = env.run([TELLTALE, "gateway", "--tail-wait", "1ms"])
     check(r.returncode == 2 and "100ms to 1h" in r.stderr, f"refusal: {r.stderr!r}")
@@ -278,7 +278,7 @@ def case_without_the_tail_nothing_is_assembled(env):
     g = Sampler(env, "--export-stdout")
     g.send([span(new_id(), parent=new_id(8)) for _ in range(50)])
     waiting = metrics(g.port)["telltale_trace_pending_bytes"]
-    wait_for(lambda: sum(metrics(g.port)["telltale_trace_pending_bytes"].values()) == 0, "every tree", 30)
+    wait_for(lambda: sum(metrics(g.port)["telltale_trace_pending_bytes"].values()) == 0, "every tree")
     g.finish()
     return f"for trees {sum(waiting.values()):.0f} bytes waited"
 
@@ -310,7 +310,7 @@ def case_late_spans_follow_the_decision(env):
         g.send(roots[-30:])
         time.sleep(0.3)
         return sum(metrics(g.port)["telltale_sample_tail_rejected_total"].values())
-    wait_for(rejects, "a trace that is not kept", 60)
+    wait_for(rejects, "a trace that is not kept")
     g.decided()
     was = {r["traceId"]: g.shown(r["traceId"]) for r in roots}
     check(0 < sum(was.values()) < len(roots), f"{sum(was.values())} of {len(roots)} kept")  # the first is of a new kind
@@ -375,7 +375,7 @@ def case_traces_are_whole_however_they_come(env):
         spans = [root] + [span(trace, "SELECT", parent=root["spanId"]) for _ in range(9)]
         for s in spans:
             slots[at + (1 + rng.randrange(45) if s is not root and rng.random() < 0.1 else 0)].append(s)
-    senders = [http.client.HTTPConnection("127.0.0.1", g.http, timeout=30) for _ in range(5)]
+    senders = [http.client.HTTPConnection("127.0.0.1", g.http, timeout=PATIENCE) for _ in range(5)]
     for slot in slots:
         due = time.monotonic() + 0.1
         rng.shuffle(slot)

@@ -7,14 +7,14 @@ import os
 import time
 import urllib.parse
 
-from lib import Gateway, check, equal
+from lib import PATIENCE, Gateway, check, equal
 
 MS = 10**6
 
 
 class Shower(Gateway):
     def ask(self, method, path, body=None, port=None):
-        c = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=30)
+        c = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=PATIENCE)
         try:
             c.request(method, path, body and json.dumps(body), {"Content-Type": "application/json"} if body else {})
             r = c.getresponse()

@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from lib import TELLTALE, Agent, Gateway, Skip, can_connect, check, equal, files_of, free_port, get, static_nginx, wait_for
+from lib import PATIENCE, TELLTALE, Agent, Gateway, Skip, can_connect, check, equal, files_of, free_port, get, static_nginx, wait_for
 
 START = 1_700_000_000_000_000_000
 
@@ -29,8 +29,8 @@ def request(n, spans=10, service="shop", start=None):
     return trace, json.dumps(body).encode()
 
 
-def post(port, body, headers=None, timeout=20):
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+def post(port, body, headers=None):
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         c.request("POST", "/v1/traces", body, {"Content-Type": "application/json", **(headers or {})})
         r = c.getresponse()
@@ -40,7 +40,7 @@ def post(port, body, headers=None, timeout=20):
 
 
 def ask(port, path, body=None):
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=40)
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         c.request("POST" if body else "GET", path, json.dumps(body) if body else None,
                   {"Content-Type": "application/json"} if body else {})
@@ -108,6 +108,7 @@ def case_killed_at_any_moment_nothing_acknowledged_is_lost(env):
         for t in threads:
             t.start()
         time.sleep(0.7 + 0.21 * turn)
+        wait_for(lambda turn=turn: len(acknowledged) > 10 * (turn + 1), "answers")
         os.kill(g.pid, signal.SIGKILL)
         stop.set()
         for t in threads:
@@ -124,7 +125,7 @@ def case_killed_at_any_moment_nothing_acknowledged_is_lost(env):
 def case_a_second_writer_is_refused(env):
     g = Gateway(env)
     r = env.run([TELLTALE, "gateway", "--store", g.store, "--listen", "127.0.0.1:0", "--otlp-http", "off",
-                 "--otlp-grpc", "off"], seconds=20)
+                 "--otlp-grpc", "off"])
     check(r.returncode == 1 and str(g.pid) in r.stderr and len(r.stderr.splitlines()) == 1,
           f"one line with the pid: {r.returncode} {r.stderr!r}")
     g.finish()
@@ -158,7 +159,7 @@ def case_a_full_disk_refuses_and_recovers(env):
         there(g.port, first, 10)
         os.unlink(os.path.join(disk, "ballast"))
         last, body = request(1000)
-        wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on", 20)
+        wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on")
         there(g.port, last, 10)
         equal(g.finish(), 0, "exit status")
         # started there: the same
@@ -170,7 +171,7 @@ def case_a_full_disk_refuses_and_recovers(env):
         equal(post(g.http, body)[0], 503, "status on a disk that was full at the start")
         equal(stats(env, g.store)["bad_blocks"], 0, "bad blocks, beside it")
         os.unlink(os.path.join(disk, "ballast"))
-        wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on", 20)
+        wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on")
         there(g.port, again, 10)
         equal(g.finish(), 0, "exit status")
     finally:
@@ -262,7 +263,7 @@ def case_nothing_of_a_span_can_be_read_without_the_key(env):
     equal(change(g.port, "PUT", f"/traces/{trace}/archive")[0], 204, "archiving")
     names = no_file_holds(g, words)
     check(any(n.endswith("-wal") for n in names), f"no log among {names}")
-    wait_for(lambda: ask(g.port, "/traces/rollups")[1]["total"] > 0, "summaries", 20)
+    wait_for(lambda: ask(g.port, "/traces/rollups")[1]["total"] > 0, "summaries")
     there(g.port, trace, 10)
     no_file_holds(g, words)
     os.kill(g.pid, signal.SIGKILL)
@@ -303,13 +304,13 @@ def case_the_agent_keeps_what_it_captures(env):
         status, reply = ask(a.port, "/traces/search", {"service": "nginx", "limit": 20})
         equal(status, 200, f"search ({reply})")
         return len(reply.get("traces", [])) == 10
-    wait_for(found, "ten traces", 10)
+    wait_for(found, "ten traces")
     equal(a.finish(), 0, "exit status")
     equal(stats(env, a.store)["spans"], 10, "spans")
 
 
 def change(port, method, path, body=None):
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         c.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"} if body else {})
         r = c.getresponse()

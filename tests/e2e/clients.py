@@ -4,13 +4,13 @@ import socket
 import struct
 import threading
 
-from base import Fail, check
+from base import PATIENCE, Fail, check
 
 
 class Conn:
     """A plain socket that speaks HTTP/1.1 or anything else."""
 
-    def __init__(self, address, family=socket.AF_INET, timeout=10):
+    def __init__(self, address, family=socket.AF_INET, timeout=PATIENCE):
         self.s = socket.socket(family, socket.SOCK_STREAM)
         self.s.settimeout(timeout)
         self.s.connect(address)
@@ -18,6 +18,15 @@ class Conn:
 
     def send(self, data):
         self.s.sendall(data if isinstance(data, bytes) else data.encode())
+
+    def was_read(self):
+        """Has the other end, on 127.0.0.1 too, read all that was sent? By the queues of both sockets."""
+        def text(address):
+            return "%08X:%04X" % (struct.unpack("=I", socket.inet_aton(address[0]))[0], address[1])
+        mine, other = text(self.s.getsockname()), text(self.s.getpeername())
+        with open("/proc/net/tcp") as f:
+            queues = {tuple(line.split()[1:3]): line.split()[4].split(":") for line in f}
+        return int(queues[mine, other][0], 16) == 0 and int(queues[other, mine][1], 16) == 0
 
     def response(self, head=False):
         """(status, headers, body) of one HTTP response."""

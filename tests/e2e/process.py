@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 
-from base import SLOW, TELLTALE, Fail, can_connect, equal, free_port, wait_for
+from base import PATIENCE, TELLTALE, Fail, can_connect, equal, free_port, wait_for
 from otlp import parse_otlp
 
 
@@ -45,18 +45,18 @@ class Process:
     def alive(self):
         return self.popen.poll() is None
 
-    def wait(self, seconds=20):
+    def wait(self, seconds=PATIENCE):
         try:
-            return self.popen.wait(seconds * SLOW)
+            return self.popen.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise Fail(f"{self.name} did not end in {seconds} s; it said: {self.err()[-500:]}") from None
+            raise Fail(f"{self.name} did not end in {seconds:g} s; it said: {self.err()[-500:]}") from None
 
-    def stop(self, sig=signal.SIGTERM, seconds=10):
+    def stop(self, sig=signal.SIGTERM):
         """Ends it; its whole session if it does not go by itself."""
         if self.popen.poll() is None:
             self.popen.send_signal(sig)
             try:
-                self.popen.wait(seconds)
+                self.popen.wait(10)
             except subprocess.TimeoutExpired:
                 pass
         try:
@@ -92,8 +92,8 @@ class Trace(Process):
         os.chmod(path, 0o666)  # it may run as somebody else
         Process.__init__(self, env, argv, name, cwd=env.dir, env=dict(os.environ, NOTIFY_SOCKET=path, **(environment or {})))
 
-    def __init__(self, env, pids=(), args=(), command=None, ready=True, fmt="otlp-json"):
-        self.file = os.path.join(env.dir, f"trace.{len(env.processes)}.json")
+    def __init__(self, env, pids=(), args=(), command=None, fmt="otlp-json", file=None, environment=None):
+        self.file = file or os.path.join(env.dir, f"trace.{len(env.processes)}.json")
         self.fmt = fmt
         argv = [TELLTALE, "trace", "-o", self.file, "--format", fmt]
         if pids:
@@ -101,9 +101,9 @@ class Trace(Process):
         argv += list(args)
         if command:
             argv += ["--"] + list(command)
-        self.start(env, argv, "telltale")
+        self.start(env, argv, "telltale", environment)
         self.spans = None
-        if ready and not command:
+        if not command:
             self.wait_ready()
 
     def wait_ready(self):
@@ -118,15 +118,15 @@ class Trace(Process):
                 pass
             if not self.alive():
                 raise Fail(f"the tracer ended with {self.popen.returncode}: {self.err()[-800:]}")
-            if time.monotonic() - begin > 10 * SLOW:
-                raise Fail(f"the tracer was not ready after {10 * SLOW:g} s: {self.err()[-800:]}")
+            if time.monotonic() - begin > PATIENCE:
+                raise Fail(f"the tracer was not ready after {PATIENCE:g} s: {self.err()[-800:]}")
         self.ready_s = time.monotonic() - begin
 
     def finish(self, sig=signal.SIGINT):
-        """Ends it neatly and reads its spans."""
-        if self.alive():
+        """Ends it neatly, or waits for its own end without a signal, and reads its spans."""
+        if sig and self.alive():
             self.popen.send_signal(sig)
-        status = self.wait(20)
+        status = self.wait()
         if self.fmt == "otlp-json":
             with open(self.file) as f:
                 self.spans = parse_otlp(f.read())
@@ -160,14 +160,14 @@ class Env:
     def trace(self, **kw):
         return Trace(self, **kw)
 
-    def run(self, argv, seconds=60, **kw):
+    def run(self, argv, seconds=2 * PATIENCE, **kw):
         """Runs to its end; subprocess.CompletedProcess with text."""
         kw.setdefault("stdin", subprocess.DEVNULL)
         try:
             return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                   errors="replace", timeout=seconds, preexec_fn=die_with_parent, **kw)
         except subprocess.TimeoutExpired:
-            raise Fail(f"{argv[0]} {' '.join(map(str, argv[1:4]))} ... did not end in {seconds} s") from None
+            raise Fail(f"{argv[0]} {' '.join(map(str, argv[1:4]))} ... did not end in {seconds:g} s") from None
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -240,7 +240,7 @@ class Gateway(Served):
 
 def metrics(port):
     """{name: {labels as a sorted tuple: value}} of /metrics."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as r:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as r:
         text = r.read().decode()
     out = {}
     for line in text.splitlines():
@@ -264,9 +264,9 @@ def books(port):
     return out
 
 
-def check_balance(port, quiet_s=3.0):
+def check_balance(port):
     """Every stage's books add up; asked again while the agent is between two pushes."""
-    end = time.monotonic() + quiet_s
+    end = time.monotonic() + PATIENCE
     while True:
         found = books(port)
         bad = {s: b for s, b in found.items() if b["in"] != b["out"] + b["held"] + b["dropped"]}

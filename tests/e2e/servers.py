@@ -104,7 +104,7 @@ def postgres(env):
     p.env = dict(os.environ, PGHOST="127.0.0.1", PGPORT=str(port), PGUSER="postgres", PGDATABASE="postgres",
                  PGSSLMODE="disable", PGGSSENCMODE="disable")
     p.psql = [psql, "-X", "-q", "-t", "-A"]
-    wait_for(lambda: not p.alive() or env.run(p.psql + ["-c", "select 1"], env=p.env).returncode == 0, "PostgreSQL", 20)
+    wait_for(lambda: not p.alive() or env.run(p.psql + ["-c", "select 1"], env=p.env).returncode == 0, "PostgreSQL")
     check(p.alive(), f"postgres: {p.err()}")
     return p
 
@@ -125,7 +125,7 @@ def mariadb(env):
                    "--innodb-buffer-pool-size=16M", "--skip-ssl"], name="mariadb", cwd=home)
     p.port = port
     p.client = [client, "--no-defaults", "--protocol=tcp", "-h127.0.0.1", f"-P{port}", "-uroot", "--skip-ssl", "-N", "-B"]
-    wait_for(lambda: not p.alive() or can_connect(("127.0.0.1", port)), "MariaDB", 30)
+    wait_for(lambda: not p.alive() or can_connect(("127.0.0.1", port)), "MariaDB")
     check(p.alive(), f"mariadbd: {p.err()[-800:]}")
     return p
 
@@ -134,11 +134,11 @@ def shared_mariadb(env):
     return share(env, "mariadb", lambda: mariadb(env))
 
 
-def app(env, name, *args, family=socket.AF_INET, unix=None, environment=None):
+def app(env, name, *args, unix=None, environment=None):
     """A service of apps/: started with --port PORT or --unix PATH. .port"""
     path = os.path.join(APPS, name)
     interpreter = (need("node") if name.endswith(".js") else PYTHON)
-    port = None if unix else free_port(family)
+    port = None if unix else free_port()
     where = ["--unix", unix] if unix else ["--port", str(port)]
     p = env.start([interpreter, path] + where + [str(a) for a in args], name=name.split(".")[0],
                   env=dict(os.environ, **(environment or {})))
@@ -207,7 +207,7 @@ def dns_server(env):
 
 
 class Endpoint:
-    """An OTLP/HTTP receiver. answers: status codes (with headers) to give first, then 200.
+    """An OTLP/HTTP receiver. answers: status codes (with headers) to give first, then 200; hang: none until it is closed.
     tls: its (certificate, key); client_ca: who signs the clients' certificates.
 
     Each request is kept as (path, headers, body unpacked, status given)."""
@@ -223,7 +223,7 @@ class Endpoint:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 if hang:
-                    outer.stopped.wait(30)
+                    outer.stopped.wait()
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
                 status, headers = todo.pop(0) if todo else (200, {})

@@ -28,5 +28,5 @@ for command in ("ip link set lo mtu 1500 up", "tc qdisc add dev lo root tbf rate
         sys.exit(print(f"{command}: {r.stderr.strip()}", file=sys.stderr) or 77)
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 threading.Thread(target=server.serve_forever, daemon=True).start()
-with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/lossy", timeout=20) as answer:
+with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/lossy", timeout=60) as answer:
     sys.exit(len(answer.read()) != size)
