@@ -28,6 +28,9 @@ static __always_inline struct conn_state *ssl_stream(const struct tls_key *key, 
 	struct conn_state *c = bpf_map_lookup_elem(&tls_streams, key);
 
 	if (!c) {
+		/* the socket below has none of the ports, or is not known */
+		if (filter_ports_on && !carrier)
+			return NULL;
 		bpf_map_update_elem(&tls_streams, key, (void *)&fresh_conn, BPF_NOEXIST);
 		c = bpf_map_lookup_elem(&tls_streams, key);
 		if (!c) {

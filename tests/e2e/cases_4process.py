@@ -172,6 +172,17 @@ def case_a_port_filter(env):
     equal({s.path for s in t.spans}, {"/echo/1"}, "paths")
 
 
+def case_a_port_filter_inside_tls(env):
+    cert, key = certificate(env)
+    chosen, other = (app(env, "shop.py", "--tls", cert, key) for _ in range(2))
+    with env.trace(args=["--port", str(chosen.port)]) as t:
+        for shop, path in ((other, "/echo/other"), (chosen, "/echo/chosen"), (other, "/echo/again")):
+            r = env.run([need("curl"), "-s", "--cacert", cert, f"https://localhost:{shop.port}{path}"])
+            equal(r.returncode, 0, "curl")
+    equal({(s.pid, s.path) for s in t.spans.find(kind=SERVER)}, {(chosen.pid, "/echo/chosen")}, "who served")
+    equal({s.path for s in t.spans}, {"/echo/chosen"}, "paths")
+
+
 def case_a_protocol_filter(env):
     r, shop = shared_redis(env), app(env, "shop.py")
     with env.trace(pids=[r.pid, shop.pid], args=["--protocol", "redis"]) as t:
