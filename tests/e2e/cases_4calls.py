@@ -3,6 +3,7 @@
 backend of this kernel."""
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -45,6 +46,17 @@ def check_each(pairs, spans, backend, number):
         equal(found, [(f"/{pair}/{i}", 200, 100 + i, len(pair), STATUS_UNSET) for i in range(number)],
               f"{backend}, {pair}")
     equal(len(spans), number * len(pairs), f"spans in all with {backend}")
+
+
+def case_signals_while_the_kernel_looks_at_the_programs(env):
+    """Each ends that look with EAGAIN, which says nothing of the program."""
+    for backend in backends(env):
+        t = env.trace(command=["/bin/true"], args=["--capture", backend])
+        for _ in range(36):
+            for sig in (signal.SIGSTOP, signal.SIGCONT):
+                t.popen.send_signal(sig)
+            time.sleep(0.05)
+        equal(t.finish(None), 0, f"exit status with {backend} ({t.err()[-300:]})")
 
 
 def case_every_call_on_tcp(env):

@@ -14,7 +14,8 @@
 #include "core/log.h"
 #include "core/str.h"
 
-#define LOAD_TRIES     8     /* programs that may be switched off one after another */
+/* Programs that may be switched off one after another; signals that disturb, five for each. */
+#define LOAD_TRIES     8
 #define DRAIN_MAX      65536 /* records handed on in one go, so that timers get their turn */
 #define THREADS_BY_TID 16384
 #define STOPPED	       (-ECANCELED)
@@ -98,7 +99,8 @@ static bool core_missing(const struct probe *p, const struct probe_cfg *cfg)
 	return false;
 }
 
-/* One try at opening and loading; -EAGAIN when a row was switched off and another try may do. */
+/* One try at opening and loading; -EAGAIN when a row was switched off, or signals kept the kernel
+ * from looking at a program, and another try may do. */
 static int load_once(struct probe *p, const struct btf *btf, const struct probe_cfg *cfg)
 {
 	int err, row;
@@ -115,7 +117,7 @@ static int load_once(struct probe *p, const struct btf *btf, const struct probe_
 	if (!err)
 		return 0;
 	row = row_find(load_log.failed);
-	if (err == -EPERM && row < 0)
+	if (err == -EAGAIN || (err == -EPERM && row < 0))
 		return err;
 	if (row < 0 || p->state[row].off)
 		return err;
