@@ -171,6 +171,49 @@ def case_tempo(env):
     equal(sorted(sum(float(s["value"]) for s in one["samples"]) for one in series), [30, 30], "spans counted")
 
 
+def every_value(node):
+    """Each AnyValue in an answer."""
+    for item in node if isinstance(node, list) else node.values() if isinstance(node, dict) else ():
+        yield from every_value(item)
+    if isinstance(node, dict) and isinstance(node.get("value"), dict):
+        yield node["value"]
+    if isinstance(node, dict) and "arrayValue" in node:
+        yield from node["arrayValue"].get("values", [])
+
+
+def case_strict_readers(env):
+    """Pages that check each answer against a schema drop all of it for one value: none is empty, no number in quotes."""
+    g = Asked(env)
+    begin = (NOW_S - 30) * 10**9
+    kinds = {"nan": {"doubleValue": "NaN"}, "most": {"doubleValue": "Infinity"}, "half": {"doubleValue": 0.5}, "none": {},
+             "list": {"arrayValue": {"values": [{"intValue": "1"}, {}]}}, "bytes": {"bytesValue": "AQI="}, "a/b c": {"boolValue": True}}
+    span = {"traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "00f067aa0ba902b7", "name": "odd", "kind": 2,
+            "startTimeUnixNano": str(begin), "endTimeUnixNano": str(begin + 5 * 10**6),
+            "attributes": [{"key": k, "value": v} for k, v in kinds.items()],
+            "events": [{"timeUnixNano": str(begin), "name": "e", "attributes": [{"key": "none", "value": {}}]}]}
+    g.send([("odd", span), ("odd", dict(span, traceId="1" * 32)), ("other", dict(span, spanId="2" * 16, parentSpanId=span["spanId"]))])
+    window = "Min=2020-01-01T00:00:00Z&query.startTimeMax=2030-01-01T00:00:00Z"
+    wait_for(lambda: len(g.json("/traces/search", "POST", {"limit": 100})["traces"]) == 2 or None, "both traces are found")
+    one = g.json(f"/jaeger/api/v3/traces/{span['traceId']}")
+    values = list(every_value(one))
+    check(len(values) > 15, f"{len(values)} values")
+    for v in values:
+        check(len(v) == 1 and not isinstance(v.get("doubleValue"), str), f"a value with a type: {v}")
+    all_of = g.json(f"/api/v3/traces?query.serviceName=odd&query.startTime{window}")["result"]["resourceSpans"]
+    for r in all_of:
+        equal(len({s["traceId"] for sc in r["scopeSpans"] for s in sc["spans"]}), 1, "traces in one resource")
+    equal(len(all_of), 3, "resources of both traces")
+    found = g.json("/tempo/api/search?limit=5&q=" + urllib.parse.quote("{ span.nan != nil } | select(span.half, span.nan, span.list)"))
+    values = list(every_value(found["traces"]))
+    check(values and not any(isinstance(v.get("doubleValue"), str) for v in values), f"values of a search: {values}")
+    for encoded in ("span.a%2Fb%20c", "span.a%252Fb%2520c", "span.a%25252Fb%252520c"):
+        equal([v["value"] for v in g.json(f"/tempo/api/v2/search/tag/{encoded}/values?limit=5000")["tagValues"]], ["true"], encoded)
+    equal(g.ask(f"/jaeger/api/archive/{span['traceId']}", "POST")[0], 200, "the button of the page")
+    equal(g.json("/traces/archive")["traces"], [span["traceId"]], "the archive")
+    calls = g.json("/api/v3/dependencies?startTime=2020-01-01T00:00:00Z&endTime=2030-01-01T00:00:00Z")["dependencies"]
+    equal(calls, [{"parent": "odd", "child": "other", "callCount": "1"}], "dependencies")
+
+
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*?\})? (\S+)(?: # (\{.*\}) (\S+)(?: (\S+))?)?$')
 LABELS = re.compile(r'\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*"(?:,(?!\})|(?=\})))*\}')
 

@@ -128,23 +128,30 @@ static bool add_node(void *ctx, const struct span *s)
 	return true;
 }
 
-static uint32_t write_calls(struct json *j, const struct graph *g)
+/* Those of one service, or of all when it is empty; numbers as text where v3 wants them. */
+static uint32_t write_calls(struct json *j, const struct graph *g, struct str service, bool v3)
 {
 	uint32_t cnt = 0;
 
+	json_open(j, '[');
 	for (uint32_t i = 0; i < g->services * SERVICES_MAX; i++) {
-		if (!g->calls[i])
+		struct str parent = g->service[i / SERVICES_MAX],
+			   child = g->service[i % SERVICES_MAX];
+
+		if (!g->calls[i] ||
+		    (service.len && !str_eq(service, parent) && !str_eq(service, child)))
 			continue;
 		json_open(j, '{');
-		json_key(j, "parent");
-		json_str(j, g->service[i / SERVICES_MAX]);
-		json_key(j, "child");
-		json_str(j, g->service[i % SERVICES_MAX]);
-		json_key(j, "callCount");
-		json_u64(j, g->calls[i]);
+		json_member_str(j, "parent", parent);
+		json_member_str(j, "child", child);
+		if (v3)
+			json_member_u64_str(j, "callCount", g->calls[i]);
+		else
+			json_member_u64(j, "callCount", g->calls[i]);
 		json_close(j, '}');
 		cnt++;
 	}
+	json_close(j, ']');
 	return cnt;
 }
 
@@ -155,9 +162,7 @@ static void write_graph(struct call *c, const struct graph *g, bool late)
 
 	json_open(&j, '{');
 	json_key(&j, "data");
-	json_open(&j, '[');
-	cnt = write_calls(&j, g);
-	json_close(&j, ']');
+	cnt = write_calls(&j, g, arg_text(c, "service"), false);
 	json_key(&j, "total");
 	json_u64(&j, cnt);
 	buf_add_str(&c->page, STR(",\"limit\":0,\"offset\":0,\"errors\":"));
@@ -171,12 +176,24 @@ static void write_graph(struct call *c, const struct graph *g, bool late)
 		buf_add_str(&c->page, STR("null}"));
 }
 
-static void get_dependencies(struct call *c)
+static void write_graph_v3(struct call *c, const struct graph *g, bool late)
 {
-	uint64_t end_ns = arg_number(c, "endTs", clock_real_ns());
-	uint64_t lookback = arg_number(c, "lookback", 86400000) * NS_PER_MS;
-	struct scan scan = { .range = { end_ns > lookback ? end_ns - lookback : 0, end_ns },
-			     .deadline_ns = c->deadline_ns };
+	struct json j = call_json(c);
+
+	json_open(&j, '{');
+	json_key(&j, "dependencies");
+	write_calls(&j, g, (struct str){ NULL, 0 }, true);
+	if (late || g->cut) {
+		json_key(&j, "incomplete"); /* ours: Jaeger has no word for it */
+		json_bool(&j, true);
+	}
+	json_close(&j, '}');
+}
+
+static void answer(struct call *c, struct time_range range,
+		   void (*write)(struct call *c, const struct graph *g, bool late))
+{
+	struct scan scan = { .range = range, .deadline_ns = c->deadline_ns };
 	struct graph *g = arena_alloc(c->mem, sizeof(*g));
 	int err = -ENOMEM;
 
@@ -192,21 +209,45 @@ static void get_dependencies(struct call *c)
 	if (err && err != -ETIMEDOUT)
 		call_failed(c, err, "dependencies");
 	else
-		write_graph(c, g, err == -ETIMEDOUT);
+		write(c, g, err == -ETIMEDOUT);
 	if (g) {
 		free(g->calls);
 		free(g->node);
 	}
 }
 
+static void get_dependencies(struct call *c)
+{
+	uint64_t end_ns = arg_number(c, "endTs", clock_real_ns());
+	uint64_t lookback = arg_number(c, "lookback", 86400000) * NS_PER_MS;
+
+	answer(c, (struct time_range){ end_ns > lookback ? end_ns - lookback : 0, end_ns },
+	       write_graph);
+}
+
+static void get_dependencies_v3(struct call *c)
+{
+	struct time_range r;
+
+	if (ask_range(c, "startTime", "endTime", 0, &r))
+		answer(c, r, write_graph_v3);
+}
+
 static const struct param params[] = {
 	{ "endTs", PARAM_TIME_MS, .required = false },
 	{ "lookback", PARAM_UINT, .min = 1, .max = 366ull * 86400000 },
+	{ "service", PARAM_TEXT, .min = 1, .max = 4096 },
+};
+static const struct param params_v3[] = {
+	{ "startTime", PARAM_TIME, .required = true, .alias = "start_time" },
+	{ "endTime", PARAM_TIME, .required = true, .alias = "end_time" },
 };
 
 static const struct endpoint rows[] = {
 	{ "GET", "/api/dependencies", get_dependencies, FAMILY_JAEGER, .slow = true, .stored = true,
 	  PARAMS(params) },
+	{ "GET", "/api/v3/dependencies", get_dependencies_v3, FAMILY_JAEGER3, .slow = true,
+	  .stored = true, PARAMS(params_v3) },
 };
 
 const struct endpoints endpoints_dependencies = { rows, ARRAY_LEN(rows) };

@@ -5,7 +5,7 @@
 #include "api/jaeger_ask.h"
 #include "export/export.h"
 
-#define LIMIT_DEFAULT 20
+#define LIMIT_DEFAULT 100
 #define SPANS_MAX     1000000u
 
 static const struct jaeger_names names = {
@@ -18,6 +18,15 @@ static const struct jaeger_names names = {
 	.limit = "query.searchDepth",
 	.tags = "query.attributes",
 };
+
+/* ---- what can be asked ---- */
+
+/* A search needs no service, and its conditions hold for one span together. */
+static void get_capabilities(struct call *c)
+{
+	buf_add_str(&c->page, STR("{\"search\":{\"withoutServiceName\":true,"
+				  "\"sameSpanConjunction\":true}}"));
+}
 
 /* ---- names ---- */
 
@@ -53,39 +62,40 @@ static void get_operations(struct call *c)
 
 /* ---- traces ---- */
 
-/* The spans of several traces, for one request in OTLP. */
 struct gathered {
-	struct call *call;
 	struct trace *traces[SEARCH_LIMIT_MAX];
 	uint32_t cnt;
 	uint32_t spans;
 };
 
+/* Each trace has resources of its own, as Jaeger sends them: Grafana lists one row for each. */
 static void write_gathered(struct call *c, struct gathered *g)
 {
-	const struct span **all = arena_alloc_raw(c->mem, (g->spans + 1) * sizeof(*all));
-	uint32_t cnt = 0;
-	int err = -ENOMEM;
+	struct json j = call_json(c);
+	int err = 0;
 
-	for (uint32_t i = 0; all && i < g->cnt; i++)
-		for (uint32_t k = 0; k < g->traces[i]->span_cnt; k++)
-			all[cnt++] = g->traces[i]->spans[k];
-	buf_add_str(&c->page, STR("{\"result\":"));
-	if (all)
-		err = otlp_encode_json(all, cnt, &c->page);
-	buf_add_char(&c->page, '}');
+	j.strict = true;
+	json_open(&j, '{');
+	json_key(&j, "result");
+	json_open(&j, '{');
+	json_key(&j, "resourceSpans");
+	json_open(&j, '[');
+	for (uint32_t i = 0; i < g->cnt && !err; i++)
+		err = otlp_add_json((const struct span *const *)g->traces[i]->spans,
+				    g->traces[i]->span_cnt, &j);
+	json_close(&j, ']');
+	json_close(&j, '}');
+	json_close(&j, '}');
 	if (err)
 		call_failed(c, err, "traces");
 }
 
 static void get_trace(struct call *c)
 {
-	struct gathered g = { .call = c };
+	struct gathered g = { .cnt = 1 };
 
 	if (!ask_trace(c, "id", &g.traces[0]))
 		return;
-	g.cnt = 1;
-	g.spans = g.traces[0]->span_cnt;
 	write_gathered(c, &g);
 	trace_put(g.traces[0]);
 }
@@ -111,7 +121,6 @@ static void get_traces(struct call *c)
 		call_failed(c, -ENOMEM, "traces");
 		return;
 	}
-	g->call = c;
 	if (!jaeger_search(c, &names, 0, LIMIT_DEFAULT, &q))
 		return;
 	q.whole = true;
@@ -166,6 +175,7 @@ static const struct param trace[] = {
 static const struct param query[] = {
 	{ "query.serviceName", PARAM_TEXT, .max = NAME_BYTES, .alias = "query.service_name" },
 	{ "query.operationName", PARAM_TEXT, .max = NAME_BYTES, .alias = "query.operation_name" },
+	{ "query.spanName", PARAM_TEXT, .max = NAME_BYTES, .alias = "query.span_name" },
 	{ "query.attributes", PARAM_TEXT, .max = 16384, .alias = NULL },
 	{ "query.startTimeMin", PARAM_TIME, .required = true, .alias = "query.start_time_min" },
 	{ "query.startTimeMax", PARAM_TIME, .required = true, .alias = "query.start_time_max" },
@@ -186,6 +196,10 @@ static const struct param query[] = {
 static const struct endpoint rows[] = {
 	{ "GET", "/api/v3/services", get_services, FAMILY_JAEGER3, .slow = true, .stored = true },
 	ROW("/api/v3/operations", get_operations, operations),
+	{ .method = "GET",
+	  .path = "/api/v3/capabilities",
+	  .answer = get_capabilities,
+	  .family = FAMILY_JAEGER3 },
 	ROW("/api/v3/traces", get_traces, query),
 	ROW("/api/v3/traces/{id}", get_trace, trace),
 	ROW("/api/v3/trace-summaries", get_summaries, query),

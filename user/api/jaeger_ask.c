@@ -105,6 +105,7 @@ bool jaeger_search(struct call *c, const struct jaeger_names *names, uint64_t lo
 	}
 	asked_str(&a, FIELD_SERVICE, arg_text(c, names->service));
 	asked_str(&a, FIELD_NAME, arg_text(c, names->operation));
+	asked_str(&a, FIELD_NAME, arg_text(c, "query.spanName")); /* so pages of 2026 call it */
 	if (shortest)
 		asked_int(&a, FIELD_DURATION, CMP_GE, (int64_t)shortest);
 	if (longest)
@@ -120,8 +121,10 @@ bool jaeger_search(struct call *c, const struct jaeger_names *names, uint64_t lo
 	return true;
 }
 
-void jaeger_operations(struct json *j, const struct operations *o, const char *kind)
+uint64_t jaeger_operations(struct json *j, const struct operations *o, const char *kind)
 {
+	uint64_t cnt = 0;
+
 	json_open(j, '[');
 	for (size_t i = 0; i < o->cnt; i++) {
 		enum span_kind shown = o->row[i].kind ? o->row[i].kind : SPAN_INTERNAL;
@@ -133,6 +136,8 @@ void jaeger_operations(struct json *j, const struct operations *o, const char *k
 		json_member_str(j, "name", o->row[i].name);
 		json_member_str(j, "spanKind", str_of(is));
 		json_close(j, '}');
+		cnt++;
 	}
 	json_close(j, ']');
+	return cnt;
 }

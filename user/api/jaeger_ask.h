@@ -17,7 +17,8 @@ struct jaeger_names {
 /* A search from the parameters. False: answered with an error. */
 bool jaeger_search(struct call *c, const struct jaeger_names *names, uint64_t lookback_ns,
 		   uint32_t limit, struct search *ret);
-/* Each (name, kind) of a service; kinds and names as Jaeger has them. */
-void jaeger_operations(struct json *j, const struct operations *o, const char *kind);
+/* Each (name, kind) of a service, or those of one kind; kinds and names as Jaeger has them. Returns
+ * how many. */
+uint64_t jaeger_operations(struct json *j, const struct operations *o, const char *kind);
 
 #endif

@@ -7,8 +7,8 @@
 #include "core/clock.h"
 
 #define LIMIT_DEFAULT 100
-#define LOOKBACK_NS   (3600 * NS_PER_S)
-#define TRACES_MAX    100 /* of one question by ids */
+#define LOOKBACK_NS   (2 * 86400 * NS_PER_S) /* Jaeger's */
+#define TRACES_MAX    100		     /* of one question by ids */
 #define KINDS	      "internal|server|client|producer|consumer"
 
 /* {"data":...,"total":n,"limit":0,"offset":0,"errors":null} */
@@ -99,8 +99,7 @@ static void get_operations(struct call *c)
 	if (!load_operations(c, &o))
 		return;
 	j = envelope_open(c);
-	jaeger_operations(&j, &o, arg_text(c, "spanKind").p);
-	envelope_close(&j, o.cnt);
+	envelope_close(&j, jaeger_operations(&j, &o, arg_text(c, "spanKind").p));
 }
 
 /* ---- traces ---- */
@@ -149,6 +148,26 @@ static void get_by_ids(struct call *c)
 		envelope_close_short(&j, 404, "trace not found", missing);
 	else
 		envelope_close(&j, 0);
+}
+
+/* The page's button: its archive is ours. */
+static void post_archive(struct call *c)
+{
+	int err = store_archive(c->cfg->store, &arg_get(c, "id")->id, true);
+	struct json j;
+
+	if (err == -ENOTSUP) {
+		call_error(c, 501, "this store keeps no archive");
+		return;
+	}
+	if (err) {
+		call_failed(c, err, "trace");
+		return;
+	}
+	j = envelope_open(c);
+	json_open(&j, '[');
+	json_close(&j, ']');
+	envelope_close(&j, 0);
 }
 
 struct writing {
@@ -236,6 +255,8 @@ static const struct endpoint rows[] = {
 	ROW("/api/operations", get_operations, operations),
 	ROW("/api/traces", get_traces, traces),
 	ROW("/api/traces/{id}", get_trace, trace),
+	{ "POST", "/api/archive/{id}", post_archive, FAMILY_JAEGER, .slow = true, .stored = true,
+	  PARAMS(trace) },
 };
 
 const struct endpoints endpoints_jaeger = { rows, ARRAY_LEN(rows) };

@@ -12,10 +12,12 @@
 
 static void write_label(struct json *j, struct str name, const struct value *v)
 {
+	static const struct value none = { .type = VALUE_STR, .str = { "nil", 3 } };
+
 	json_open(j, '{');
 	json_member_str(j, "key", name);
 	json_key(j, "value");
-	value_json_otlp(j, v);
+	value_json_otlp(j, v->type == VALUE_EMPTY ? &none : v);
 	json_close(j, '}');
 }
 
@@ -60,6 +62,8 @@ static void write_labels(struct series_page *p, const struct traceql_series *s)
 	for (uint32_t i = 0; i < s->label_cnt; i++)
 		write_label(&p->j, s->labels[i].name, &s->labels[i].value);
 	json_close(&p->j, ']');
+	if (p->instant)
+		return; /* Grafana refuses one value that has more than labels beside it */
 	json_key(&p->j, "promLabels");
 	write_prom_labels(p->call, &p->j, s);
 }
@@ -174,6 +178,14 @@ static bool read_range(struct call *c, struct traceql_range *q, bool instant)
 	return false;
 }
 
+/* 0 is Tempo's word for as many as it likes. */
+static uint32_t exemplars_wanted(struct call *c)
+{
+	uint64_t n = arg_number(c, "exemplars", 0);
+
+	return n && n < EXEMPLARS_MAX ? (uint32_t)n : EXEMPLARS_MAX;
+}
+
 static void answer(struct call *c, bool instant)
 {
 	struct traceql_range q = { .deadline_ns = c->deadline_ns };
@@ -187,9 +199,7 @@ static void answer(struct call *c, bool instant)
 		return;
 	}
 	q.query = query;
-	q.exemplars = instant ? 0
-			      : (uint32_t)MIN(arg_number(c, "exemplars", EXEMPLARS_MAX),
-					      (uint64_t)EXEMPLARS_MAX);
+	q.exemplars = instant ? 0 : exemplars_wanted(c);
 	p.step_ns = q.step_ns;
 	json_open(&p.j, '{');
 	json_key(&p.j, "series");

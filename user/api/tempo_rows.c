@@ -299,7 +299,9 @@ static bool add_trace(void *ctx, const struct search_trace *t)
 	json_member_str(j, "rootServiceName", t->root_service.len ? t->root_service : none);
 	json_member_str(j, "rootTraceName", t->root_name);
 	json_member_u64_str(j, "startTimeUnixNano", t->start_ns);
-	json_member_u64(j, "durationMs", (t->end_ns - t->start_ns) / NS_PER_MS);
+	/* 32 bits for those who read it: 49 days */
+	json_member_u64(j, "durationMs",
+			MIN((t->end_ns - t->start_ns) / NS_PER_MS, (uint64_t)UINT32_MAX));
 	json_key(j, "spanSet");
 	add_set(j, t, &t->sets[0]);
 	json_key(j, "spanSets");
@@ -319,6 +321,8 @@ static void write_found(struct call *c, struct search *q)
 	struct search_end end;
 	bool late;
 
+	/* Grafana reads none of an answer that has a double in quotes */
+	j.strict = true;
 	json_open(&j, '{');
 	json_key(&j, "traces");
 	json_open(&j, '[');

@@ -56,6 +56,16 @@ static double cell_value(const struct figures *f, const struct cell *c)
 	}
 }
 
+/* One span has no rate: its exemplar is shown on the curve that it is part of. */
+static void lift_exemplars(const struct figures *f, const struct figure *g, const double *values)
+{
+	for (uint32_t i = 0; i < g->exemplar_cnt; i++) {
+		struct traceql_exemplar *e = &g->exemplars[i];
+
+		e->value = values[(e->time_ns - f->first_ns) / f->q->step_ns];
+	}
+}
+
 static int make_plain(struct series_list *l, const struct figure *g)
 {
 	static const char *const names[] = {
@@ -71,6 +81,8 @@ static int make_plain(struct series_list *l, const struct figure *g)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < l->f->steps; i++)
 		values[i] = cell_value(l->f, &g->cells[i]);
+	if (l->f->metric->metric == METRIC_RATE || l->f->metric->metric == METRIC_COUNT)
+		lift_exemplars(l->f, g, values);
 	return 0;
 }
 

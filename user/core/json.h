@@ -11,7 +11,8 @@
 
 struct json {
 	struct buf *out;
-	bool comma; /* the next key or value needs one before it */
+	bool comma;  /* the next key or value needs one before it */
+	bool strict; /* for readers with a schema: no value without a type, doubles are numbers */
 };
 
 /* bracket: '{' or '[', '}' or ']'. */

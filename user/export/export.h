@@ -12,6 +12,7 @@
 #define EXPORT_EXPORT_H
 
 #include "core/buf.h"
+#include "core/json.h"
 #include "span/span.h"
 
 /* ---- encoding ----------------------------------------------------------------------------- */
@@ -22,6 +23,9 @@ int otlp_encode(const struct span *const *spans, size_t cnt, struct buf *out);
 /* The same in OTLP/JSON encoding, on one line without a line end. Ids in hex, 64-bit integers as
  * strings, enums as numbers; byte-identical for equal spans. */
 int otlp_encode_json(const struct span *const *spans, size_t cnt, struct buf *out);
+/* Their ResourceSpans alone, into a list that is open in j: requests of several traces, whose spans
+ * stay apart. 0 or -ENOMEM; a full buffer is j's to tell. */
+int otlp_add_json(const struct span *const *spans, size_t cnt, struct json *j);
 
 /* ---- exporters ---------------------------------------------------------------------------- */
 

@@ -124,13 +124,10 @@ static size_t add_scope_spans(struct json *j, const struct item *items, size_t a
 }
 
 /* bytes: where off and len point to; NULL: items have spans. */
-static void add_request(struct json *j, const struct item *items, size_t cnt, const char *bytes)
+static void add_resources(struct json *j, const struct item *items, size_t cnt, const char *bytes)
 {
 	size_t at = 0;
 
-	json_open(j, '{');
-	json_key(j, "resourceSpans");
-	json_open(j, '[');
 	while (at < cnt) {
 		const struct resource *resource = items[at].resource;
 
@@ -147,8 +144,28 @@ static void add_request(struct json *j, const struct item *items, size_t cnt, co
 		json_opt_str(j, "schemaUrl", resource->schema_url);
 		json_close(j, '}');
 	}
+}
+
+static void add_request(struct json *j, const struct item *items, size_t cnt, const char *bytes)
+{
+	json_open(j, '{');
+	json_key(j, "resourceSpans");
+	json_open(j, '[');
+	add_resources(j, items, cnt, bytes);
 	json_close(j, ']');
 	json_close(j, '}');
+}
+
+int otlp_add_json(const struct span *const *spans, size_t cnt, struct json *j)
+{
+	struct item *items;
+	int err = items_of(spans, cnt, &items);
+
+	if (err)
+		return err;
+	add_resources(j, items, cnt, NULL);
+	free(items);
+	return 0;
 }
 
 int otlp_encode_json(const struct span *const *spans, size_t cnt, struct buf *out)

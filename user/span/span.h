@@ -190,7 +190,8 @@ void value_json(struct json *j, const struct value *v, struct str empty);
 /* The same as text in mem, "" where one is empty, for models that have only scalars. Without room
  * it is empty. */
 struct str value_json_text(const struct value *v, struct arena *mem);
-/* OTLP/JSON's AnyValue, right behind its key. */
+/* OTLP/JSON's AnyValue, right behind its key. Where j is strict, empty is "" and a double that is
+ * not finite is a string. */
 void value_json_otlp(struct json *j, const struct value *v);
 /* OTLP/JSON's members "attributes" and "droppedAttributesCount", each where there are any. */
 void attrs_json_otlp(struct json *j, const struct attrs *a);

@@ -3,6 +3,8 @@
  * keep to, a value is empty. */
 #include "span/span.h"
 
+#include <math.h>
+
 #include "core/json.h"
 
 /* ---- plain ---- */
@@ -64,14 +66,30 @@ static void add_pairs(struct json *j, const struct attr *item, size_t cnt, int d
 
 static void add_list(struct json *j, const struct value *v, int depth);
 
+/* What the reader of j knows of a type: what is empty or no number may have to be text. */
+static enum value_type type_for(const struct json *j, const struct value *v, int depth)
+{
+	enum value_type type = depth <= VALUE_DEPTH_MAX ? v->type : VALUE_EMPTY;
+
+	if (j->strict && (type == VALUE_EMPTY || (type == VALUE_DOUBLE && !isfinite(v->d))))
+		return VALUE_STR;
+	return type;
+}
+
+static void add_text_value(struct json *j, const struct value *v)
+{
+	add_text(j, "{\"stringValue\":", false);
+	if (v->type == VALUE_DOUBLE)
+		json_double(j, v->d); /* in quotes: it is not finite */
+	else
+		json_str(j, v->type == VALUE_STR ? v->str : STR(""));
+}
+
 /* An AnyValue. */
 static void add_value(struct json *j, const struct value *v, int depth)
 {
-	switch (depth <= VALUE_DEPTH_MAX ? v->type : VALUE_EMPTY) {
-	case VALUE_STR:
-		add_text(j, "{\"stringValue\":", false);
-		json_str(j, v->str);
-		break;
+	switch (type_for(j, v, depth)) {
+	case VALUE_STR: add_text_value(j, v); break;
 	case VALUE_BOOL:
 		add_text(j, "{\"boolValue\":", false);
 		json_bool(j, v->b);

@@ -69,7 +69,7 @@ static void names_have_an_envelope(void **state)
 	shop_expect("/api/services/no%2Fone/operations", NULL, "{\"data\":[],\"total\":0" END);
 	shop_expect("/api/operations?service=cart&spanKind=server", NULL,
 		    "{\"data\":[{\"name\":\"GET /items\",\"spanKind\":\"server\"},"
-		    "{\"name\":\"POST /items\",\"spanKind\":\"server\"}],\"total\":3" END);
+		    "{\"name\":\"POST /items\",\"spanKind\":\"server\"}],\"total\":2" END);
 }
 
 static void searches_find_what_jaeger_finds(void **state)
@@ -176,6 +176,23 @@ static void dependencies_count_calls_between_services(void **state)
 		    "\"total\":1" END);
 	shop_expect("/api/dependencies?endTs=1700000000000&lookback=60000", NULL,
 		    "{\"data\":[],\"total\":0" END);
+	shop_expect("/api/dependencies?endTs=1700000010000&lookback=60000&service=nobody", NULL,
+		    "{\"data\":[],\"total\":0" END);
+	shop_expect("/api/v3/dependencies?startTime=2023-11-14T22:13:20Z&"
+		    "endTime=2023-11-14T22:13:30Z",
+		    NULL,
+		    "{\"dependencies\":[{\"parent\":\"frontend\",\"child\":\"cart\","
+		    "\"callCount\":\"1\"}]}");
+}
+
+static void the_pages_button_archives(void **state)
+{
+	assert_int_equal(shop_ask_with("POST", "/jaeger/api/archive/" TRACE_B, NULL, NULL), 200);
+	assert_int_equal(shop_ask("/traces/archive"), 200);
+	shop_expect_traces("archive", "B");
+	assert_int_equal(shop_ask_with("POST", "/api/archive/ff", NULL, NULL), 404);
+	assert_non_null(strstr(shop_page, "\"errors\":[{\"code\":404"));
+	assert_int_equal(shop_ask_with("DELETE", "/traces/" TRACE_B "/archive", NULL, NULL), 204);
 }
 
 /* The value of the only point of the only series. */
@@ -247,6 +264,10 @@ static void the_third_api_has_its_own_shapes(void **state)
 		    "\"parentSpanId\":\"0000000000000004\",\"name\":\"job\",\"kind\":1,"
 		    "\"startTimeUnixNano\":\"1700000002000000000\","
 		    "\"endTimeUnixNano\":\"1700000004000000000\"}]}]}]}}");
+	shop_expect("/jaeger/api/v3/capabilities", NULL,
+		    "{\"search\":{\"withoutServiceName\":true,\"sameSpanConjunction\":true}}");
+	assert_int_equal(shop_ask("/api/v3/trace-summaries?query.span_name=job&" RANGE3), 200);
+	shop_expect_traces("an operation by its other name", "C");
 	assert_int_equal(shop_ask("/api/v3/traces/ff"), 404);
 	assert_string_equal(shop_page,
 			    "{\"error\":{\"httpCode\":404,\"message\":\"trace not found\"}}\n");
@@ -256,6 +277,25 @@ static void the_third_api_has_its_own_shapes(void **state)
 				  "query.startTimeMax=now"),
 			 400);
 	assert_int_equal(shop_ask("/tempo/api/v3/services"), 404);
+}
+
+/* Grafana lists a row for each resource: traces of one service do not share one. */
+static void traces_of_the_third_api_stay_apart(void **state)
+{
+	json_t *root, *resources;
+
+	assert_int_equal(shop_ask("/api/v3/traces?query.serviceName=cart&" RANGE3), 200);
+	root = shop_json();
+	resources = json_object_get(json_object_get(root, "result"), "resourceSpans");
+	assert_int_equal(json_array_size(resources), 4); /* C, B, and of A cart's and frontend's */
+	for (size_t i = 0; i < 2; i++) {
+		json_t *scopes = json_object_get(json_array_get(resources, i), "scopeSpans");
+
+		assert_int_equal(json_array_size(scopes), 1);
+		assert_int_equal(
+			json_array_size(json_object_get(json_array_get(scopes, 0), "spans")), 1);
+	}
+	json_decref(root);
 }
 
 static int close_shop(void **state)
@@ -272,8 +312,10 @@ int main(void)
 		cmocka_unit_test(searches_find_what_jaeger_finds),
 		cmocka_unit_test(what_is_missing_or_wrong_is_told_in_the_envelope),
 		cmocka_unit_test(dependencies_count_calls_between_services),
+		cmocka_unit_test(the_pages_button_archives),
 		cmocka_unit_test(metrics_are_counted_from_spans),
 		cmocka_unit_test(the_third_api_has_its_own_shapes),
+		cmocka_unit_test(traces_of_the_third_api_stay_apart),
 	};
 
 	return cmocka_run_group_tests_name("api/jaeger", tests, shop_open, close_shop);

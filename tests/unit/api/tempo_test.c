@@ -214,6 +214,24 @@ static void tags_and_values_come_by_scope(void **state)
 	shop_expect("/api/v2/search/tag/duration/values", NULL,
 		    "{\"tagValues\":[],\"metrics\":{}}");
 	shop_expect("/api/search/tag/no%2Fsuch/values", NULL, "{\"tagValues\":[],\"metrics\":{}}");
+	shop_expect("/api/v2/search/tags?scope=trace", NULL, "{\"scopes\":[],\"metrics\":{}}");
+}
+
+/* Grafana encodes for its own server, too. */
+static void names_of_tags_may_be_encoded_again(void **state)
+{
+	static const char *const names[] = { "event:name", "event%3Aname", "event%253Aname",
+					     "event%25253Aname" };
+	char target[128];
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(target, sizeof(target), "/tempo/api/v2/search/tag/%s/values", names[i]);
+		shop_expect(target, NULL,
+			    "{\"tagValues\":[{\"type\":\"string\",\"value\":\"exception\"}],"
+			    "\"metrics\":{}}");
+	}
+	shop_expect("/api/v2/search/tag/span.100%25/values", NULL,
+		    "{\"tagValues\":[],\"metrics\":{}}");
 }
 
 static void metrics_come_as_series(void **state)
@@ -230,9 +248,14 @@ static void metrics_come_as_series(void **state)
 	series = json_object_get(root, "series");
 	assert_int_equal(json_array_size(series), 3);
 	assert_non_null(strstr(shop_page, "\"promLabels\":\"{name=\\\"job\\\"}\""));
+	/* the exemplar of a count lies on its curve; 0 leaves their number to the server */
+	snprintf(target, sizeof(target), "/api/metrics/query_range%s&step=3s&exemplars=0", query);
+	assert_int_equal(shop_ask(target), 200);
+	assert_non_null(strstr(shop_page, "\"value\":1,\"timestampMs\":\"17000000"));
 	json_decref(root);
 	snprintf(target, sizeof(target), "/api/metrics/query%s", query);
 	assert_int_equal(shop_ask(target), 200);
+	assert_null(strstr(shop_page, "promLabels"));
 	root = shop_json();
 	series = json_object_get(root, "series");
 	assert_int_equal(json_array_size(series), 3);
@@ -240,6 +263,16 @@ static void metrics_come_as_series(void **state)
 		assert_true(json_number_value(
 				    json_object_get(json_array_get(series, i), "value")) == 1);
 	json_decref(root);
+}
+
+static void a_label_without_a_value_is_called_nil(void **state)
+{
+	assert_int_equal(shop_ask("/api/metrics/query?q=%7B%7D%7Crate%28%29by%28span.ratio%29&"
+				  "start=1700000000&end=1700000005"),
+			 200);
+	assert_non_null(strstr(shop_page, "{\"key\":\"span.ratio\",\"value\":{\"stringValue\":"
+					  "\"nil\"}}"));
+	assert_non_null(strstr(shop_page, "\"value\":{\"doubleValue\":0.5}"));
 }
 
 static void the_server_says_what_it_is(void **state)
@@ -269,7 +302,9 @@ int main(void)
 		cmocka_unit_test(searches_find_what_tempo_finds),
 		cmocka_unit_test(bad_questions_are_told_in_words),
 		cmocka_unit_test(tags_and_values_come_by_scope),
+		cmocka_unit_test(names_of_tags_may_be_encoded_again),
 		cmocka_unit_test(metrics_come_as_series),
+		cmocka_unit_test(a_label_without_a_value_is_called_nil),
 		cmocka_unit_test(the_server_says_what_it_is),
 	};
 

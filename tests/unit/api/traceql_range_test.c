@@ -179,13 +179,19 @@ static void the_largest_are_kept(void **state)
 
 static void take_exemplars(void *ctx, const struct traceql_series *s)
 {
+	const bool *on_curve = ctx;
+
 	assert_int_equal(s->exemplar_cnt, 2);
 	for (uint32_t i = 0; i < s->exemplar_cnt; i++) {
 		const struct traceql_exemplar *e = &s->exemplars[i];
 
 		assert_true(span_id_is_set(&e->span_id));
 		assert_true(e->time_ns >= 1000 * NS_PER_MS && e->time_ns < 4000 * NS_PER_MS);
-		assert_true(e->value > 0.09 && e->value < 0.5);
+		if (*on_curve)
+			assert_true(e->value ==
+				    s->values[(e->time_ns - s->first_ns) / (1000 * NS_PER_MS)]);
+		else
+			assert_true(e->value > 0.09 && e->value < 0.5);
 	}
 	came_cnt++;
 }
@@ -197,14 +203,21 @@ static void exemplars_point_to_traces(void **state)
 	struct traceql_range r = { .range = { 1000 * NS_PER_MS, 4000 * NS_PER_MS },
 				   .step_ns = 1000 * NS_PER_MS,
 				   .exemplars = 2 };
+	static const char *const ends[] = { "max_over_time(duration)", "rate()",
+					    "count_over_time()" };
 
-	assert_int_equal(traceql_parse(STR("{ resource.service.name = \"a\" } | rate()"), &q, &why),
-			 0);
-	r.query = q;
-	came_cnt = 0;
-	assert_int_equal(traceql_range(&memory, &r, take_exemplars, NULL, &end_of), 0);
-	assert_int_equal(came_cnt, 1);
-	traceql_free(q);
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		char text[128];
+		bool on_curve = i > 0;
+
+		snprintf(text, sizeof(text), "{ resource.service.name = \"a\" } | %s", ends[i]);
+		assert_int_equal(traceql_parse(str_of(text), &q, &why), 0);
+		r.query = q;
+		came_cnt = 0;
+		assert_int_equal(traceql_range(&memory, &r, take_exemplars, &on_curve, &end_of), 0);
+		assert_int_equal(came_cnt, 1);
+		traceql_free(q);
+	}
 }
 
 static void a_range_begins_at_a_step(void **state)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Values of attributes as JSON, plain and as OTLP has them. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -68,6 +69,26 @@ static void values_of_otlp(void **state)
 	       "\"last\":{\"kvlistValue\":{\"values\":[]}}}");
 }
 
+/* For readers that check types: a value always has one, and a double is a number. */
+static void strict_values_have_a_type(void **state)
+{
+	struct value odd[] = { { .type = VALUE_EMPTY },
+			       { .type = VALUE_DOUBLE, .d = NAN },
+			       { .type = VALUE_DOUBLE, .d = -INFINITY },
+			       { .type = VALUE_DOUBLE, .d = 0.5 } };
+	const struct value list_of = { .type = VALUE_ARRAY, .array = { odd, ARRAY_LEN(odd) } };
+
+	begin();
+	j.strict = true;
+	value_json_otlp(&j, &list_of);
+	expect("{\"arrayValue\":{\"values\":[{\"stringValue\":\"\"},{\"stringValue\":\"NaN\"},"
+	       "{\"stringValue\":\"-Infinity\"},{\"doubleValue\":0.5}]}}");
+	begin();
+	value_json_otlp(&j, &list_of);
+	expect("{\"arrayValue\":{\"values\":[{},{\"doubleValue\":\"NaN\"},"
+	       "{\"doubleValue\":\"-Infinity\"},{\"doubleValue\":0.5}]}}");
+}
+
 static void what_is_too_deep_is_empty(void **state)
 {
 	struct value nest[VALUE_DEPTH_MAX + 2];
@@ -92,6 +113,7 @@ int main(void)
 		cmocka_unit_test(plain_values),
 		cmocka_unit_test(plain_values_as_text),
 		cmocka_unit_test(values_of_otlp),
+		cmocka_unit_test(strict_values_have_a_type),
 		cmocka_unit_test(what_is_too_deep_is_empty),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
