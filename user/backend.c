@@ -282,7 +282,10 @@ static int open_store(struct backend *b)
 				       .max_bytes = c->store_max_bytes,
 				       .rollup_ns = c->rollup_ns,
 				       .key_file = c->store_key_file,
-				       .key = c->store_key };
+				       .key = c->store_key,
+				       .ca_file = c->store_certificate,
+				       .client_cert_file = c->store_client_certificate,
+				       .client_key_file = c->store_client_key };
 	char why[STORE_WHY_MAX];
 	int err = c->store ? store_open(&cfg, &b->store, why) : 0;
 

@@ -117,6 +117,9 @@ int command_store(const struct config *c)
 	const struct store_cfg cfg = { .where = where,
 				       .key_file = c->store_key_file,
 				       .key = c->store_key,
+				       .ca_file = c->store_certificate,
+				       .client_cert_file = c->store_client_certificate,
+				       .client_key_file = c->store_client_key,
 				       .read_only = true };
 	char why[STORE_WHY_MAX];
 	struct store *s = NULL;

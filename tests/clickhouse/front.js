@@ -3,17 +3,20 @@
 // A ClickHouse for tests: the engine of the npm package chdb behind ClickHouse's HTTP interface, as
 // far as the store uses it, on loopback.
 //
-//     node front.js PACKAGES PORT DIRECTORY [USER PASSWORD]
+//     node front.js PACKAGES PORT DIRECTORY [USER PASSWORD [CERTIFICATE KEY [CA]]]
 //
+// With a certificate and its key it speaks HTTPS, and with a CA to its clients alone.
 // Prints one line once it listens. A request has the database and, with a body, the query in its
 // parameters; parameters that are settings go to the query. POST /test/fail?status=N&count=N makes
 // the next inserts fail with that status and /test/lose?count=N makes them succeed with an answer
 // that never comes: both are of this front alone.
 'use strict';
+const fs = require('fs');
 const http = require('http');
+const https = require('https');
 const path = require('path');
 
-const [packages, port, directory, user, password] = process.argv.slice(2);
+const [packages, port, directory, user, password, certificate, key, ca] = process.argv.slice(2);
 const {Session} = require(path.join(packages, 'node_modules/chdb'));
 // the package's own insert takes text formats only
 const native = require(path.join(packages, 'node_modules/chdb/dist/loader.js')).loadNative();
@@ -91,13 +94,17 @@ async function serve(request, response, body) {
   }
 }
 
-http.createServer((request, response) => {
+function take(request, response) {
   const parts = [];
   request.on('data', (part) => parts.push(part));
   request.on('end', () => {
     last = last.then(() => serve(request, response, Buffer.concat(parts))).catch(() => request.socket.destroy());
   });
-}).listen(Number(port), '127.0.0.1', function () {
+}
+
+const files = certificate && {cert: fs.readFileSync(certificate), key: fs.readFileSync(key),
+                              ...(ca && {ca: fs.readFileSync(ca), requestCert: true})};
+(files ? https.createServer(files, take) : http.createServer(take)).listen(Number(port), '127.0.0.1', function () {
   console.log(`listening on ${this.address().port}`);
 });
 process.on('SIGTERM', () => {

@@ -8,7 +8,7 @@ import time
 import urllib.parse
 
 from cases_9query import JSON, NOW_S, Asked, shop_trace
-from lib import TELLTALE, TOP, Skip, check, check_balance, equal, free_port, need, wait_for
+from lib import Authority, TELLTALE, TOP, Skip, check, check_balance, equal, free_port, need, wait_for
 
 USER, PASSWORD = "me", "p@ss word"
 
@@ -16,20 +16,20 @@ USER, PASSWORD = "me", "p@ss word"
 class Front:
     """tests/clickhouse/front.js on a port and directory of its own. .where, .pid"""
 
-    def __init__(self, env, name):
-        self.env, self.port, self.dir = env, free_port(), env.path(f"clickhouse-{name}")
+    def __init__(self, env, name, *tls):
+        self.env, self.port, self.dir, self.tls = env, free_port(), env.path(f"clickhouse-{name}"), tls
         self.node = need("node")
         p = subprocess.run([os.path.join(TOP, "tests", "npm.sh")], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                            text=True)
         if p.returncode:
             raise Skip("the npm packages cannot be had")
         self.packages = p.stdout.strip().splitlines()[-1]
-        self.where = f"clickhouse+http://{USER}:{urllib.parse.quote(PASSWORD)}@127.0.0.1:{self.port}/otel"
+        self.where = f"clickhouse+http{'s' if tls else ''}://{USER}:{urllib.parse.quote(PASSWORD)}@127.0.0.1:{self.port}/otel"
         self.start()
 
     def start(self):
         self.process = self.env.start([self.node, os.path.join(TOP, "tests", "clickhouse", "front.js"), self.packages,
-                                       str(self.port), self.dir, USER, PASSWORD], "clickhouse")
+                                       str(self.port), self.dir, USER, PASSWORD, *self.tls], "clickhouse")
         wait_for(lambda: "listening" in self.process.out() or not self.process.alive(), "the front to listen")
         check(self.process.alive(), f"the front ended: {self.process.err()[-500:]}")
 
@@ -180,12 +180,39 @@ def case_after_a_long_outage_everything_is_there_once(env):
     return f"{len(said)} requests"
 
 
+def refused(env, where, *options):
+    """The one line of a gateway that does not start."""
+    r = env.run([TELLTALE, "gateway", "--store", where, "--listen", "127.0.0.1:0", "--otlp-http", "off", "--otlp-grpc",
+                 "off", *options])
+    check(r.returncode == 1 and len(r.stderr.splitlines()) == 1, f"one line: {r.returncode} {r.stderr!r}")
+    check("secret" not in r.stderr and PASSWORD not in r.stderr, "the password was shown")
+    return r.stderr
+
+
+def case_over_https(env):
+    ca, other = Authority(env, "ours"), Authority(env, "theirs")
+    server, client = ca.issue("localhost"), ca.issue("agent")
+    front = Front(env, "https", *server, ca.cert)
+    mine = ("--store-client-certificate", client[0], "--store-client-key", client[1])
+    g = Asked(env, "--store", front.where, "--store-certificate", ca.cert, *mine)
+    g.send(shop_trace(1)[1])
+    equal(len(g.json(f"/traces/{shop_trace(1)[0]}")["resourceSpans"]), 2, "services of the trace")
+    r = env.run([TELLTALE, "store", "stats", "--json", "--store-certificate", ca.cert, *mine, front.where])
+    equal((r.returncode, json.loads(r.stdout or "{}").get("spans")), (0, 2), f"store stats ({r.stderr})")
+    for options in (mine, ("--store-certificate", other.cert, *mine)):  # the system's authorities; another
+        check("certificate" in refused(env, front.where, *options), "an authority that is not trusted")
+    for word, *options in (("ertificate", "--store-certificate", ca.cert),  # no certificate of ours
+                           ("/nowhere.pem", "--store-certificate", "/nowhere.pem"),
+                           ("needs its key", "--store-client-certificate", client[0])):
+        line = refused(env, front.where, *options)
+        check(word in line or "alert" in line, f"{word}: {line!r}")
+    check("ClickHouse" in refused(env, env.path("plain"), "--store-certificate", ca.cert), "of a directory")
+    equal(g.finish(), 0, "exit status")
+
+
 def case_what_cannot_be_opened_is_said_in_one_line(env):
     front = Front(env, "closed")
     for where, word in ((front.where.replace(USER + ":", "him:"), "wrong user or password"),
                         (f"clickhouse+http://me:secret@127.0.0.1:{free_port()}/otel", "cannot connect")):
-        r = env.run([TELLTALE, "gateway", "--store", where, "--listen", "127.0.0.1:0", "--otlp-http", "off",
-                     "--otlp-grpc", "off"])
-        check(r.returncode == 1 and word in r.stderr and len(r.stderr.splitlines()) == 1,
-              f"one line: {r.returncode} {r.stderr!r}")
-        check("secret" not in r.stderr and PASSWORD not in r.stderr, "the password was shown")
+        line = refused(env, where)
+        check(word in line, f"{word}: {line!r}")

@@ -138,6 +138,9 @@ struct config {
 	uint64_t rollup_ns;
 	const char *store_key_file;
 	const char *store_key;
+	const char *store_certificate; /* PEM files, of a ClickHouse by HTTPS; NULL: the system's */
+	const char *store_client_key;
+	const char *store_client_certificate;
 
 	/* run, gateway: what comes in */
 	const char *otlp_http; /* ADDR:PORT; NULL: do not receive */

@@ -129,6 +129,12 @@ const struct option config_table[] = {
 	{ "store-key", 0, OPT_STRING, OPTION_RARE | OPTION_SECRET, BACKEND | STORE, FIELD(store_key),
 	  .arg = "HEX", .expects = "64 hex digits", .check = check_name,
 	  .help = "the same key in hex; best as a variable" },
+	{ "store-certificate", 0, OPT_STRING, OPTION_RARE, BACKEND | STORE, FIELD(store_certificate),
+	  .arg = "FILE", .help = "authorities trusted of a ClickHouse by HTTPS (PEM)" },
+	{ "store-client-key", 0, OPT_STRING, OPTION_RARE, BACKEND | STORE, FIELD(store_client_key),
+	  .arg = "FILE", .help = "our private key (PEM)" },
+	{ "store-client-certificate", 0, OPT_STRING, OPTION_RARE, BACKEND | STORE,
+	  FIELD(store_client_certificate), .arg = "FILE", .help = "our certificate (PEM)" },
 
 	{ "sampling", 0, OPT_ENUM, 0, BACKEND, FIELD(sampling), .arg = "HOW",
 	  .choices = "always|never|ratio|rate|tail", .fallback = "always",

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define SCHEME "clickhouse+"
 
@@ -81,7 +82,7 @@ static int read_address(struct clickhouse *c, const char *where, char why[STORE_
 	if (err == -EINVAL) /* what was given may hold a password */
 		snprintf(why, STORE_WHY_MAX,
 			 "the store's address is not of the form " SCHEME
-			 "http://[USER[:PASSWORD]@]HOST:PORT/DATABASE");
+			 "http[s]://[USER[:PASSWORD]@]HOST:PORT/DATABASE");
 	return err;
 }
 
@@ -251,6 +252,9 @@ static void ch_close(struct store *s)
 		explicit_bzero(c->password, strlen(c->password));
 	free(c->password);
 	free(c->user);
+	free(c->ca_file);
+	free(c->cert_file);
+	free(c->key_file);
 	free(c->database);
 	free(c->url);
 	free(c->shown);
@@ -267,6 +271,7 @@ static struct clickhouse *ch_new(const struct store_cfg *cfg)
 	c->base.ops = &engine_clickhouse;
 	c->cfg = *cfg;
 	c->cfg.where = c->cfg.key_file = c->cfg.key = NULL;
+	c->cfg.ca_file = c->cfg.client_cert_file = c->cfg.client_key_file = NULL;
 	c->run = clock_real_ns();
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->pool_lock, NULL);
@@ -275,6 +280,31 @@ static struct clickhouse *ch_new(const struct store_cfg *cfg)
 	pthread_cond_init(&c->wake, &attr);
 	pthread_condattr_destroy(&attr);
 	return c;
+}
+
+/* The files are read at each connection: what can be said of them is said now. */
+static int take_files(struct clickhouse *c, const struct store_cfg *cfg, char why[STORE_WHY_MAX])
+{
+	const char *const file[] = { cfg->ca_file, cfg->client_cert_file, cfg->client_key_file };
+	char **const to[] = { &c->ca_file, &c->cert_file, &c->key_file };
+
+	if (!cfg->client_cert_file != !cfg->client_key_file) {
+		snprintf(why, STORE_WHY_MAX,
+			 "store: a client's certificate needs its key, and a key its certificate");
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(file); i++) {
+		if (!file[i])
+			continue;
+		if (access(file[i], R_OK)) {
+			snprintf(why, STORE_WHY_MAX, "store: %s: %s", file[i], strerror(errno));
+			return -EINVAL;
+		}
+		*to[i] = strdup(file[i]);
+		if (!*to[i])
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 static int ch_open(const struct store_cfg *cfg, struct store **ret_store, char why[STORE_WHY_MAX])
@@ -290,7 +320,9 @@ static int ch_open(const struct store_cfg *cfg, struct store **ret_store, char w
 	c = http_init() ? NULL : ch_new(cfg);
 	if (!c)
 		return -ENOMEM;
-	err = read_address(c, cfg->where, why);
+	err = take_files(c, cfg, why);
+	if (!err)
+		err = read_address(c, cfg->where, why);
 	if (!err) {
 		prepare(c, &r);
 		if (r.err)

@@ -92,11 +92,12 @@ struct ch_again {
 
 struct clickhouse {
 	struct store base;
-	struct store_cfg cfg;		  /* its strings are NULL */
-	char *url;			  /* http[s]://HOST:PORT/ */
-	char *user, *password, *database; /* user, password: NULL when none was named */
-	char *shown;			  /* URL and database, without user and password */
-	uint64_t run;			  /* of tokens: differs from one start to the next */
+	struct store_cfg cfg;		      /* its strings are NULL */
+	char *url;			      /* http[s]://HOST:PORT/ */
+	char *ca_file, *cert_file, *key_file; /* NULL: the system's; none */
+	char *user, *password, *database;     /* user, password: NULL when none was named */
+	char *shown;			      /* URL and database, without user and password */
+	uint64_t run;			      /* of tokens: differs from one start to the next */
 
 	pthread_mutex_t pool_lock;
 	CURL *idle[CH_IDLE_MAX];

@@ -63,7 +63,8 @@ struct exchange {
 	CURL *handle;
 	struct buf in; /* what waits for the end of its row, or a message */
 	int err;       /* of a row */
-	bool message;  /* what comes is not rows but what went wrong */
+	char text[CURL_ERROR_SIZE];
+	bool message; /* what comes is not rows but what went wrong */
 };
 
 static int take_rows(struct exchange *x)
@@ -184,7 +185,8 @@ static void read_end(struct exchange *x, CURLcode rc, struct ch_result *ret)
 			snprintf(ret->text, sizeof(ret->text), "HTTP status %ld", status);
 	} else if (rc) {
 		ret->err = error_of_curl(rc);
-		snprintf(ret->text, sizeof(ret->text), "%s", curl_easy_strerror(rc));
+		snprintf(ret->text, sizeof(ret->text), "%s",
+			 x->text[0] ? x->text : curl_easy_strerror(rc));
 	} else if (status != 200 || x->in.len) {
 		ret->err = error_of(0, status);
 		snprintf(ret->text, sizeof(ret->text), "HTTP status %ld, answer cut off", status);
@@ -225,6 +227,19 @@ static long left_ms(const struct ch_request *q)
 	return q->deadline_ns > now ? (long)((q->deadline_ns - now) / NS_PER_MS) : 0;
 }
 
+static CURLcode set_files(struct clickhouse *c, CURL *h)
+{
+	CURLcode bad = 0;
+
+	if (c->ca_file)
+		bad |= curl_easy_setopt(h, CURLOPT_CAINFO, c->ca_file);
+	if (c->cert_file) {
+		bad |= curl_easy_setopt(h, CURLOPT_SSLCERT, c->cert_file);
+		bad |= curl_easy_setopt(h, CURLOPT_SSLKEY, c->key_file);
+	}
+	return bad;
+}
+
 static CURLcode set_options(struct clickhouse *c, struct exchange *x, const char *url, long ms,
 			    struct curl_slist *headers)
 {
@@ -233,6 +248,8 @@ static CURLcode set_options(struct clickhouse *c, struct exchange *x, const char
 	CURLcode bad = 0;
 
 	bad |= curl_easy_setopt(h, CURLOPT_URL, url);
+	bad |= curl_easy_setopt(h, CURLOPT_ERRORBUFFER, x->text);
+	bad |= set_files(c, h);
 	bad |= curl_easy_setopt(h, CURLOPT_PROTOCOLS_STR, "http,https");
 	bad |= curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
 	bad |= curl_easy_setopt(h, CURLOPT_QUICK_EXIT, 1L);
@@ -278,8 +295,10 @@ void http_ask(struct clickhouse *c, const struct ch_request *q, struct ch_result
 		rc = curl_easy_perform(x.handle);
 	read_end(&x, rc, ret);
 out:
-	if (x.handle)
+	if (x.handle) {
+		curl_easy_setopt(x.handle, CURLOPT_ERRORBUFFER, NULL);
 		handle_give(c, x.handle);
+	}
 	curl_slist_free_all(headers);
 	buf_fini(&url);
 	buf_fini(&x.in);

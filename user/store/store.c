@@ -36,6 +36,13 @@ int store_open(const struct store_cfg *cfg, struct store **ret_store, char why[S
 			 cfg->where);
 		return -EINVAL;
 	}
+	if (ops != &engine_clickhouse &&
+	    (cfg->ca_file || cfg->client_cert_file || cfg->client_key_file)) {
+		snprintf(why, STORE_WHY_MAX,
+			 "%s: certificates of a store are for one of ClickHouse by HTTPS",
+			 cfg->where);
+		return -EINVAL;
+	}
 	if (!full.commit_ms)
 		full.commit_ms = STORE_DEFAULT_COMMIT_MS;
 	if (!full.queue_bytes)

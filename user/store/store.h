@@ -41,7 +41,9 @@ struct store_cfg {
 	size_t queue_bytes;    /* pushed and not yet durable; default 64 MiB */
 	const char *key_file;  /* 32 bytes or 64 hex digits: encrypts at rest; NULL: not */
 	const char *key;       /* the same in hex, of the environment; NULL: not */
-	bool read_only;	       /* for looking beside a running writer */
+	/* PEM files of clickhouse+https: authorities (default: the system's); ours, both or none */
+	const char *ca_file, *client_cert_file, *client_key_file;
+	bool read_only; /* for looking beside a running writer */
 };
 
 struct store;
