@@ -204,7 +204,7 @@ static void a_server_that_hangs_is_timed_out(void **state)
 	struct exporter *e;
 
 	begin(SCRIPT({ .hang = true }, OK));
-	e = start((struct exporter_cfg){ .timeout_ms = 100 }, "http://");
+	e = start((struct exporter_cfg){ .timeout_ms = 2000 }, "http://");
 	rig_push(e, 2);
 	assert_int_equal(rig_settle(STAGE).out, 2);
 	assert_int_equal(server.cnt, 2);

@@ -328,7 +328,7 @@ static void an_endpoint_that_hangs_is_timed_out_and_tried_again(void **state)
 	};
 
 	begin(script);
-	start((struct exporter_cfg){ .timeout_ms = 100 }, &quick);
+	start((struct exporter_cfg){ .timeout_ms = 2000 }, &quick);
 	push(2);
 	assert_int_equal(settle().out, 2);
 	assert_int_equal(end.cnt, 2);

@@ -109,7 +109,9 @@ static inline bool client_step(struct grpc_client *c)
 			if (k <= 0)
 				return false;
 		}
-	n = recv(c->fd, in, sizeof(in), 0);
+	do
+		n = recv(c->fd, in, sizeof(in), 0);
+	while (n < 0 && errno == EINTR); /* it was stopped and continued */
 	return n > 0 && nghttp2_session_mem_recv(c->session, in, (size_t)n) >= 0;
 }
 

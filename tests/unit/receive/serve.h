@@ -143,11 +143,11 @@ static inline struct buf gzip(struct str s)
 	return b;
 }
 
-/* A connected socket that gives up after 20 s of silence. */
+/* A connected socket that gives up after 60 s of silence. */
 static inline int dial(uint16_t port)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
-	struct timeval patience = { .tv_sec = 20 };
+	struct timeval patience = { .tv_sec = 60 };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -165,7 +165,7 @@ static inline bool is_closed(int fd)
 
 	do
 		n = recv(fd, text, sizeof(text), 0);
-	while (n > 0);
+	while (n > 0 || (n < 0 && errno == EINTR)); /* it was stopped and continued */
 	return n == 0 || errno == ECONNRESET;
 }
 
