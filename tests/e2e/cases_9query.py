@@ -214,6 +214,36 @@ def case_strict_readers(env):
     equal(calls, [{"parent": "odd", "child": "other", "callCount": "1"}], "dependencies")
 
 
+def drawn_parents(spans):
+    """{span: the one that Jaeger's page draws it below}: the first reference to a span of the trace, of either kind."""
+    known = {s["spanID"] for s in spans}
+    return {s["spanID"]: next((r["spanID"] for r in s["references"] if r["spanID"] in known), None) for s in spans}
+
+
+def case_jaeger_links(env):
+    """Links within a trace, up, down and both ways: the page draws every span, as none is below itself."""
+    g = Asked(env)
+    trace_id, begin = "5" * 32, (NOW_S - 30) * 10**9
+    links = {1: [3], 2: [], 3: [], 4: [5], 5: [4], 6: [6], 7: [2]}
+    parents = {2: 1, 3: 2}
+    g.send([("svc", dict({"traceId": trace_id, "spanId": f"{n:016x}", "name": f"s{n}", "startTimeUnixNano": str(begin + n),
+                          "endTimeUnixNano": str(begin + 100), "links": [{"traceId": trace_id, "spanId": f"{m:016x}"} for m in to]},
+                         **({"parentSpanId": f"{parents[n]:016x}"} if n in parents else {}))) for n, to in links.items()])
+    wait_for(lambda: g.ask(f"/api/traces/{trace_id}")[0] == 200 or None, "the trace is there")
+    spans = g.json(f"/api/traces/{trace_id}")["data"][0]["spans"]
+    above = {int(k, 16): v and int(v, 16) for k, v in drawn_parents(spans).items()}
+    for n in above:
+        seen, at = set(), n
+        while at is not None:
+            check(at not in seen, f"span {n} is below itself: {above}")
+            seen.add(at)
+            at = above[at]
+    equal({n: above[n] for n in (1, 2, 3, 6, 7)}, {1: None, 2: 1, 3: 2, 6: None, 7: 2}, "what is drawn below what")
+    equal(sorted([above[4], above[5]], key=str), [4, None] if above[5] else [5, None], "of two that link to each other one is above")
+    warned = {int(s["spanID"], 16) for s in spans if s["warnings"]}
+    equal(warned, {1, 6, 4 if above[5] else 5}, "links left out are told")
+
+
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(\{.*?\})? (\S+)(?: # (\{.*\}) (\S+)(?: (\S+))?)?$')
 LABELS = re.compile(r'\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\["\\n])*"(?:,(?!\})|(?=\})))*\}')
 

@@ -8,14 +8,25 @@
 
 #include <stdio.h>
 
+#include "api/spantree.h"
 #include "core/clock.h"
 
 /* What a double of JavaScript holds exactly; a larger integer is told as a string. */
 #define SAFE_INTEGER ((int64_t)1 << 53)
 
+#define STEPS_MAX 4000000u
+
+/*
+ * Jaeger's page draws a span without a parent below the first span that it links to, and none of
+ * those whose parents go round in a circle. So a link to a span further down is left out, and told
+ * as a warning.
+ */
 struct writer {
 	struct json *j;
 	struct arena *mem;
+	const struct trace *trace;
+	uint32_t *parent; /* as drawn: an index, or SPANTREE_NONE */
+	uint32_t steps;	  /* left for looking at links in this trace */
 };
 
 /* ---- tags ---- */
@@ -116,15 +127,49 @@ static void add_reference(struct json *j, const char *type, const struct trace_i
 	json_close(j, '}');
 }
 
-static void add_references(struct json *j, const struct span *s)
+/* The page looks at the span's id alone. */
+static uint32_t linked_to(struct writer *w, const struct span_link *l)
 {
-	json_key(j, "references");
-	json_open(j, '[');
+	for (uint32_t i = 0; i < w->trace->span_cnt && w->steps; i++, w->steps--)
+		if (!memcmp(&w->trace->spans[i]->span_id, &l->span_id, sizeof(l->span_id)))
+			return i;
+	return SPANTREE_NONE;
+}
+
+static bool makes_circle(struct writer *w, uint32_t span, const struct span_link *l)
+{
+	uint32_t to, at;
+
+	if (w->parent[span] != SPANTREE_NONE)
+		return false;
+	to = linked_to(w, l);
+	for (at = to; at != SPANTREE_NONE && at != span && w->steps; w->steps--)
+		at = w->parent[at];
+	if (at == SPANTREE_NONE && w->steps)
+		w->parent[span] = to;
+	return at != SPANTREE_NONE || !w->steps;
+}
+
+/* Returns how many links were left out. */
+static uint32_t add_references(struct writer *w, uint32_t index)
+{
+	const struct span *s = w->trace->spans[index];
+	uint32_t left_out = 0;
+
+	json_key(w->j, "references");
+	json_open(w->j, '[');
 	if (span_id_is_set(&s->parent_id))
-		add_reference(j, "CHILD_OF", &s->trace_id, &s->parent_id);
-	for (uint32_t i = 0; i < s->link_cnt; i++)
-		add_reference(j, "FOLLOWS_FROM", &s->links[i].trace_id, &s->links[i].span_id);
-	json_close(j, ']');
+		add_reference(w->j, "CHILD_OF", &s->trace_id, &s->parent_id);
+	for (uint32_t i = 0; i < s->link_cnt; i++) {
+		const struct span_link *l = &s->links[i];
+
+		if (makes_circle(w, index, l))
+			left_out++;
+		else
+			add_reference(w->j, "FOLLOWS_FROM", &l->trace_id, &l->span_id);
+	}
+	json_close(w->j, ']');
+	return left_out;
 }
 
 static void add_logs(struct writer *w, const struct span *s)
@@ -155,19 +200,27 @@ static void add_null(struct json *j, const char *key)
 }
 
 /* What was cut away is said where Jaeger's page shows it. */
-static void add_warnings(struct json *j, const struct span *s)
+static void add_warnings(struct json *j, const struct span *s, uint32_t left_out)
 {
+	bool dropped = s->attrs.dropped || s->dropped_events || s->dropped_links;
 	char text[96];
 
-	if (!s->attrs.dropped && !s->dropped_events && !s->dropped_links) {
+	if (!dropped && !left_out) {
 		add_null(j, "warnings");
 		return;
 	}
-	snprintf(text, sizeof(text), "dropped: %u attributes, %u events, %u links",
-		 s->attrs.dropped, s->dropped_events, s->dropped_links);
 	json_key(j, "warnings");
 	json_open(j, '[');
-	json_str(j, str_of(text));
+	if (dropped) {
+		snprintf(text, sizeof(text), "dropped: %u attributes, %u events, %u links",
+			 s->attrs.dropped, s->dropped_events, s->dropped_links);
+		json_str(j, str_of(text));
+	}
+	if (left_out) {
+		snprintf(text, sizeof(text), "not shown: %u links to spans below this one",
+			 left_out);
+		json_str(j, str_of(text));
+	}
 	json_close(j, ']');
 }
 
@@ -179,9 +232,11 @@ static void add_process_id(struct json *j, uint32_t process)
 	json_str(j, str_of(name));
 }
 
-static void add_span(struct writer *w, const struct span *s, uint32_t process)
+static void add_span(struct writer *w, uint32_t index, uint32_t process)
 {
+	const struct span *s = w->trace->spans[index];
 	struct json *j = w->j;
+	uint32_t left_out;
 
 	json_open(j, '{');
 	json_key(j, "traceID");
@@ -190,14 +245,14 @@ static void add_span(struct writer *w, const struct span *s, uint32_t process)
 	json_hex(j, s->span_id.b, sizeof(s->span_id.b));
 	json_opt_u64(j, "flags", s->flags & 0xff);
 	json_member_str(j, "operationName", s->name);
-	add_references(j, s);
+	left_out = add_references(w, index);
 	json_member_u64(j, "startTime", s->start_ns / NS_PER_US);
 	json_member_u64(j, "duration", (s->end_ns - s->start_ns) / NS_PER_US);
 	add_tags(w, s);
 	add_logs(w, s);
 	json_key(j, "processID");
 	add_process_id(j, process);
-	add_warnings(j, s);
+	add_warnings(j, s, left_out);
 	json_close(j, '}');
 }
 
@@ -223,13 +278,15 @@ static void add_process(struct writer *w, const struct resource *r)
 void jaeger_trace(struct json *j, const struct trace *t, struct arena *mem)
 {
 	const struct resource **seen = arena_alloc(mem, (t->span_cnt + 1) * sizeof(*seen));
-	struct writer w = { j, mem };
+	struct writer w = { .j = j, .mem = mem, .trace = t, .steps = STEPS_MAX };
+	struct spantree tree;
 	uint32_t cnt = 0;
 
-	if (!seen) {
+	if (!seen || !spantree_build(t, mem, &tree)) {
 		j->out->failed = true;
 		return;
 	}
+	w.parent = tree.parent;
 	json_open(j, '{');
 	json_key(j, "traceID");
 	json_hex(j, t->id.b, sizeof(t->id.b));
@@ -242,7 +299,7 @@ void jaeger_trace(struct json *j, const struct trace *t, struct arena *mem)
 			p++;
 		if (p == cnt)
 			seen[cnt++] = t->spans[i]->resource;
-		add_span(&w, t->spans[i], p);
+		add_span(&w, i, p);
 	}
 	json_close(j, ']');
 	json_key(j, "processes");
