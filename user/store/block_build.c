@@ -90,29 +90,33 @@ bool builder_grow(struct block_builder *b, void *items, uint32_t cnt, uint32_t m
 /* ---- how much a span takes ---- */
 
 static size_t pairs_extent(const struct attr *item, size_t cnt, int depth);
+static size_t array_extent(const struct value *item, size_t cnt, int depth);
 
-static size_t value_extent(const struct value *v, int depth)
+/* Nearly all values are no lists. */
+static inline size_t value_extent(const struct value *v, int depth)
 {
-	size_t sum = 0;
-
-	/* too deep is too large */
-	if (depth > VALUE_DEPTH_MAX)
-		return BLOCK_SPAN_BYTES_MAX + 1;
 	switch (v->type) {
 	case VALUE_STR:
 	case VALUE_BYTES: return v->str.len;
-	case VALUE_ARRAY:
-		for (size_t i = 0; i < v->array.cnt && sum <= BLOCK_SPAN_BYTES_MAX; i++)
-			sum += sizeof(*v) + value_extent(&v->array.item[i], depth + 1);
-		return sum;
+	case VALUE_ARRAY: return array_extent(v->array.item, v->array.cnt, depth + 1);
 	case VALUE_KVLIST: return pairs_extent(v->kvlist.item, v->kvlist.cnt, depth + 1);
 	default: return 0;
 	}
 }
 
+/* What lies too deep is too large. */
+static size_t array_extent(const struct value *item, size_t cnt, int depth)
+{
+	size_t sum = depth > VALUE_DEPTH_MAX && cnt ? BLOCK_SPAN_BYTES_MAX + 1 : 0;
+
+	for (size_t i = 0; i < cnt && sum <= BLOCK_SPAN_BYTES_MAX; i++)
+		sum += sizeof(*item) + value_extent(&item[i], depth);
+	return sum;
+}
+
 static size_t pairs_extent(const struct attr *item, size_t cnt, int depth)
 {
-	size_t sum = 0;
+	size_t sum = depth > VALUE_DEPTH_MAX && cnt ? BLOCK_SPAN_BYTES_MAX + 1 : 0;
 
 	for (size_t i = 0; i < cnt && sum <= BLOCK_SPAN_BYTES_MAX; i++)
 		sum += sizeof(*item) + item[i].key.len + value_extent(&item[i].value, depth);
@@ -319,8 +323,6 @@ static bool add_attrs(struct block_builder *b, const struct attrs *a, uint32_t *
 {
 	uint32_t at = 0;
 
-	if (!builder_grow(b, &b->value, b->value_cnt, a->cnt, &b->value_size, sizeof(*b->value)))
-		return false;
 	for (uint32_t i = 0; i < a->cnt; i++) {
 		const struct value *v = &a->item[i].value;
 		uint64_t *to = &b->value[b->value_cnt + i];
@@ -398,6 +400,16 @@ static int admit(struct block_builder *b, const struct span *s)
 	return 0;
 }
 
+/* For one more span. What grows from nothing is copied several times: blocks are much alike. */
+static bool make_room(struct block_builder *b, uint32_t attrs)
+{
+	uint32_t rows = b->row_cnt ? 1 : MAX(b->rows_before, 1u);
+	uint32_t values = b->row_cnt ? attrs : MAX(b->values_before, attrs);
+
+	return builder_grow(b, &b->row, b->row_cnt, rows, &b->row_size, sizeof(*b->row)) &&
+	       builder_grow(b, &b->value, b->value_cnt, values, &b->value_size, sizeof(*b->value));
+}
+
 int block_add(struct block_builder *b, const struct span *s)
 {
 	struct row r = { .id = s->span_id,
@@ -415,7 +427,7 @@ int block_add(struct block_builder *b, const struct span *s)
 	/* the last reset may have been short of memory */
 	if (!b->column_size && !builder_reset(b))
 		return -ENOMEM;
-	if (!builder_grow(b, &b->row, b->row_cnt, 1, &b->row_size, sizeof(*b->row)))
+	if (!make_room(b, s->attrs.cnt))
 		return -ENOMEM;
 	r.trace = dict_add(&b->traces, &b->home,
 			   (struct str){ (const char *)s->trace_id.b, sizeof(s->trace_id.b) });
@@ -473,6 +485,8 @@ bool builder_reset(struct block_builder *b)
 
 	builder_fini(b);
 	*b = (struct block_builder){ .zstd = zstd,
+				     .rows_before = b->row_cnt,
+				     .values_before = b->value_cnt,
 				     .scope_last = DICT_NONE,
 				     .name_last = DICT_NONE };
 	b->home.salt = salt;

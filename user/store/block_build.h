@@ -92,6 +92,8 @@ struct block_builder {
 	uint32_t row_cnt, row_size;
 	uint64_t *value;
 	uint32_t value_cnt, value_size;
+	uint32_t rows_before,
+		values_before; /* in the last block: the next begins with room for them */
 	struct buf detail;
 	struct buf scratch; /* what is encoded to be looked up */
 

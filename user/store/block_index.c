@@ -26,7 +26,7 @@ struct indexer {
 	uint32_t pair_cnt, pair_size;
 	struct pair_group *group;
 	uint32_t group_cnt;
-	uint64_t *seen;	 /* scratch: a set of values */
+	uint64_t *seen;	 /* scratch: a set of values, emptied by who uses it */
 	uint32_t chosen; /* groups in the filter */
 	uint32_t chosen_pairs;
 };
@@ -234,7 +234,7 @@ static int add_pairs(struct indexer *x, const struct sorted *s)
 	uint32_t tags;
 
 	x->group = calloc(b->columns.cnt + 2, sizeof(*x->group));
-	x->seen = calloc(4 * (size_t)MAX(b->value_cnt, BLOCK_SPANS_MAX), sizeof(*x->seen));
+	x->seen = malloc((4 * (size_t)b->value_cnt + 16) * sizeof(*x->seen));
 	if (!x->group || !x->seen || !add_columns(x, s) || !add_resources(x, true))
 		return -ENOMEM;
 	tags = b->tags.cnt;
@@ -303,16 +303,23 @@ static uint32_t put_pairs(struct indexer *x, struct buf *to)
 	return bytes;
 }
 
-static int by_number(const void *a, const void *b)
+/* Ascending, a byte of them at a time, from the lowest; the other half of 'number' is scratch. */
+static void sort_numbers(uint32_t *number, uint32_t cnt)
 {
-	uint32_t x, y;
+	uint32_t *from = number, *to = number + cnt;
 
-	/* they lie where the parts before them end */
-	memcpy(&x, a, sizeof(x));
-	memcpy(&y, b, sizeof(y));
-	x = le32toh(x);
-	y = le32toh(y);
-	return (x > y) - (x < y);
+	for (int shift = 0; shift < 32; shift += 8) {
+		uint32_t first[257] = { 0 }, *done = to;
+
+		for (uint32_t i = 0; i < cnt; i++)
+			first[(from[i] >> shift & 255) + 1]++;
+		for (int i = 0; i < 256; i++)
+			first[i + 1] += first[i];
+		for (uint32_t i = 0; i < cnt; i++)
+			to[first[from[i] >> shift & 255]++] = from[i];
+		to = from;
+		from = done;
+	}
 }
 
 /*
@@ -322,12 +329,18 @@ static int by_number(const void *a, const void *b)
 static uint32_t put_traces(struct indexer *x, struct buf *to)
 {
 	const struct dict *traces = &x->b->traces;
-	size_t at = to->len;
+	uint32_t *mark = malloc((2 * (size_t)traces->cnt + 1) * sizeof(*mark));
 
+	if (!mark) {
+		to->failed = true;
+		return 0;
+	}
 	for (uint32_t i = 0; i < traces->cnt; i++)
-		put_u32(to, trace_mark(traces->entry[i].hash));
-	if (!to->failed)
-		qsort(to->p + at, traces->cnt, sizeof(uint32_t), by_number);
+		mark[i] = trace_mark(traces->entry[i].hash);
+	sort_numbers(mark, traces->cnt);
+	for (uint32_t i = 0; i < traces->cnt; i++)
+		put_u32(to, mark[i]);
+	free(mark);
 	return traces->cnt * (uint32_t)sizeof(uint32_t);
 }
 

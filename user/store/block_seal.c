@@ -315,9 +315,11 @@ static uint64_t id_bits(const struct span_id *id)
 static int find_parents(const struct block_builder *b, const struct sorted *s, uint64_t *ret_code,
 			struct buf *ret_outside)
 {
-	const uint32_t mask = 2 * BLOCK_SPANS_MAX - 1;
-	uint32_t *slot = calloc(mask + 1, sizeof(*slot)), first = 0;
+	uint32_t mask = 15, *slot, first = 0;
 
+	while (mask < 2 * b->row_cnt)
+		mask = 2 * mask + 1;
+	slot = calloc(mask + 1, sizeof(*slot));
 	if (!slot)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < b->row_cnt; i++) {

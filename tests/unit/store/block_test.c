@@ -363,6 +363,50 @@ static void memory_is_bounded(void **state)
 	free(big);
 }
 
+/* As many lists, one in the other, as producers may nest; then one more. */
+static void what_is_nested_too_deep_is_refused(void **state)
+{
+	struct block_builder *b = block_builder_new();
+	struct span s = { .name = STR("x"), .scope = &scope_capture };
+	struct value list[VALUE_DEPTH_MAX + 1];
+	struct value innermost = { .type = VALUE_INT, .i = 7 };
+
+	g = (struct gen){ .state = 3, .mem = arena_new(0) };
+	s.resource = gen_resource(&g, 0);
+	for (int i = 0; i <= VALUE_DEPTH_MAX; i++)
+		list[i] = (struct value){ .type = VALUE_ARRAY,
+					  .array = { i ? &list[i - 1] : &innermost, 1 } };
+	attrs_add_int(&s.attrs, g.mem, "deep", 0);
+	s.attrs.item[0].value = list[VALUE_DEPTH_MAX];
+	assert_int_equal(block_add(b, &s), -E2BIG);
+	s.attrs.item[0].value = list[VALUE_DEPTH_MAX - 1];
+	assert_int_equal(block_add(b, &s), 0);
+	block_builder_free(b);
+	resource_put(s.resource);
+	arena_free(g.mem);
+}
+
+/* A block begins with the room that the one before took, but only when its first span comes. */
+static void an_idle_builder_holds_little(void **state)
+{
+	struct block_builder *b = block_builder_new();
+	size_t empty = block_memory(b), full = 0;
+
+	make_spans(5);
+	for (int round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < span_cnt; i++)
+			assert_int_equal(block_add(b, span[i]), 0);
+		assert_true(!full || block_memory(b) <= full);
+		full = block_memory(b);
+		buf_clear(&body);
+		buf_fini(&index_.filter);
+		assert_int_equal(block_seal(b, 1, &body, &index_), 0);
+		assert_int_equal(block_memory(b), empty);
+	}
+	block_builder_free(b);
+	drop_spans();
+}
+
 static void an_empty_block_is_one_too(void **state)
 {
 	struct block_builder *b = block_builder_new();
@@ -442,6 +486,8 @@ int main(void)
 		cmocka_unit_test(values_are_all_there),
 		cmocka_unit_test(a_full_block_asks_to_be_sealed),
 		cmocka_unit_test(memory_is_bounded),
+		cmocka_unit_test(what_is_nested_too_deep_is_refused),
+		cmocka_unit_test(an_idle_builder_holds_little),
 		cmocka_unit_test(an_empty_block_is_one_too),
 		cmocka_unit_test(damage_is_seen),
 		cmocka_unit_test(short_bodies_are_refused),
