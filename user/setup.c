@@ -138,6 +138,7 @@ static void say_attached(void *ctx)
 {
 	const struct setup_run *run = ctx;
 	const struct config *c = run->config;
+	bool filtered = c->process.cnt || c->cgroup.cnt || c->port.cnt;
 
 	notify_manager("READY=1");
 	if (!run->what || c->quiet || !isatty(STDERR_FILENO))
@@ -146,7 +147,9 @@ static void say_attached(void *ctx)
 		fprintf(stderr, "telltale: %s %s\n", run->what, c->argv[0]);
 	else
 		fprintf(stderr, "telltale: %s %s; Ctrl-C ends it\n", run->what,
-			c->pid.cnt ? "the processes named" : "what the options select");
+			c->pid.cnt ? "the processes named"
+			: filtered ? "what the options select"
+				   : "every process");
 }
 
 static int ask_health(void *ctx)

@@ -97,6 +97,9 @@ def case_on_a_terminal(env):
     check(b"GET /hello" in text and b"\x1b" not in text, f"the file: {text!r}")
     status, seen = on_terminal([TELLTALE, "trace", "-p", str(web.pids[-1])], typed=b"\x03")
     check(status == 0 and b"0 spans" in seen, f"after Ctrl-C: {status} {seen!r}")
+    for args, what in ([], b"every process"), (["--process", "no-such-*"], b"what the options select"):
+        status, seen = on_terminal([TELLTALE, "trace", *args], typed=b"\x03")
+        check(status == 0 and b"tracing %s; Ctrl-C ends it" % what in seen, f"{args}: {status} {seen!r}")
 
 
 def case_attach_to_a_pid(env):
