@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import urllib.parse
 
 from lib import PATIENCE, TELLTALE, Gateway, books, check, check_balance, equal, metrics, wait_for
 
@@ -127,6 +128,36 @@ def case_a_ratio_keeps_the_same_traces_everywhere(env):
     equal({s["traceState"] for t in kept.values() for s in t}, {"ot=th:c"}, "tracestates")
     equal(adjusted(s for t in kept.values() for s in t), len(kept) * 4, "adjusted count")
     check(all(int(t[-14:], 16) >= 0xc0000000000000 for t in kept), "kept below the threshold")
+
+
+def ask(g, path):
+    c = http.client.HTTPConnection("127.0.0.1", g.port, timeout=PATIENCE)
+    try:
+        c.request("GET", path)
+        r = c.getresponse()
+        reply = r.read()
+    finally:
+        c.close()
+    equal(r.status, 200, f"status of {path} ({reply[:200]})")
+    return json.loads(reply)
+
+
+def case_rates_are_those_before_sampling(env):
+    """What is kept of a known ratio, each span counted for those it stands for; every tenth an error."""
+    g = Sampler(env, "--sampling", "ratio", "--sampling-ratio", "0.25")
+    g.send([span(new_id()) for _ in range(400)] + [failed(new_id()) for _ in range(40)])
+    window = f"service=shop&endTs={int(time.time()) * 1000 + 2000}&lookback=600000&step=600000&ratePer=600000"
+    calls, errors = (ask(g, f"/api/metrics/{name}?{window}")["metrics"][0]["metricPoints"][0]["gaugeValue"]["doubleValue"]
+                     for name in ("calls", "errors"))
+    now, tempo = int(time.time()), []
+    for q in ("{} | count_over_time()", "{} | rate()", "{ rootName = \"GET /\" } | count_over_time()"):
+        series = ask(g, f"/api/metrics/query_range?start={now - 3600}&end={now + 60}&step=60s&q={urllib.parse.quote(q)}")
+        tempo.append(sum(sample.get("value", 0) for sample in series["series"][0]["samples"]))
+    kept = [s for t in g.end().values() for s in t]
+    check(60 < len(kept) < 160, f"{len(kept)} of 440 at a ratio of 0.25")
+    equal(round(calls * 600, 6), 4.0 * len(kept), "calls, as Jaeger's page has them")
+    equal(round(errors * len(kept), 6), float(sum("status" in s and s["status"].get("code") == 2 for s in kept)), "errors")
+    equal([round(v, 6) for v in tempo], [4.0 * len(kept), round(4 * len(kept) / 60, 6), 4.0 * len(kept)], "Tempo's")
 
 
 def case_what_was_sampled_before_counts_on(env):

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Jaeger's monitoring page: latencies, calls and errors over time, and which service calls which.
- * All are counted from the spans of the range, in one scan. Samples whose times no step or window
+ * All are counted from the spans of the range, in one scan, each for as many as sampling made it
+ * stand for. Samples whose times no step or window
  * tells apart are one; when still more than SAMPLES_MAX are left, times are taken more roughly, so
  * that windows begin and end a little early. Series past SERIES_MAX are left out, and 'help' says
  * so.
@@ -19,6 +20,10 @@
 #define STEPS_MAX   11000u
 #define BUCKETS	    512 /* of a histogram: eight for each doubling from 1 ns */
 
+/* Whole numbers, so that what leaves a window leaves nothing behind. */
+#define WEIGHT_ONE 1024u
+#define WEIGHT_MAX ((double)(1ull << 40))
+
 enum figure { LATENCIES, CALLS, ERRORS };
 
 /* ---- samples ---- */
@@ -29,8 +34,8 @@ struct series {
 
 struct sample {
 	uint64_t start_ns; /* rounded down to units */
+	uint64_t weight;   /* spans it stands for, times WEIGHT_ONE */
 	uint32_t series;
-	uint32_t cnt;
 	uint16_t bucket;
 	bool error;
 };
@@ -109,7 +114,7 @@ static void merge(struct samples *s)
 		qsort(s->row, s->cnt, sizeof(*s->row), by_series_and_time);
 	for (uint32_t i = 0; i < s->cnt; i++) {
 		if (kept && !by_series_and_time(&s->row[kept - 1], &s->row[i]))
-			s->row[kept - 1].cnt += s->row[i].cnt;
+			s->row[kept - 1].weight += s->row[i].weight;
 		else
 			s->row[kept++] = s->row[i];
 	}
@@ -140,6 +145,11 @@ static bool make_room(struct samples *s)
 	return true;
 }
 
+static uint64_t weight_of(const struct span *sp)
+{
+	return (uint64_t)(MIN(span_adjusted_count(sp) * WEIGHT_ONE, WEIGHT_MAX) + 0.5);
+}
+
 static bool take_sample(void *ctx, const struct span *sp)
 {
 	struct samples *s = ctx;
@@ -152,8 +162,8 @@ static bool take_sample(void *ctx, const struct span *sp)
 	if (s->cnt == s->size && !make_room(s))
 		return false;
 	s->row[s->cnt++] = (struct sample){ .start_ns = round_down(s, sp->start_ns),
+					    .weight = weight_of(sp),
 					    .series = series,
-					    .cnt = 1,
 					    .bucket = bucket_of(sp->end_ns - sp->start_ns),
 					    .error = sp->status == STATUS_ERROR };
 	return true;
@@ -169,32 +179,34 @@ struct question {
 
 /* What is in the window that ends at a step. */
 struct window {
-	uint32_t bucket[BUCKETS];
-	uint32_t calls, errors;
+	uint64_t bucket[BUCKETS];
+	uint64_t calls, errors;
 };
 
 static void window_add(struct window *w, const struct sample *s)
 {
-	w->bucket[s->bucket] += s->cnt;
-	w->calls += s->cnt;
-	w->errors += s->error ? s->cnt : 0;
+	w->bucket[s->bucket] += s->weight;
+	w->calls += s->weight;
+	w->errors += s->error ? s->weight : 0;
 }
 
 static void window_remove(struct window *w, const struct sample *s)
 {
-	w->bucket[s->bucket] -= s->cnt;
-	w->calls -= s->cnt;
-	w->errors -= s->error ? s->cnt : 0;
+	w->bucket[s->bucket] -= s->weight;
+	w->calls -= s->weight;
+	w->errors -= s->error ? s->weight : 0;
 }
 
 static double quantile_of(const struct window *w, double q)
 {
-	double rank = q * w->calls, seen = 0;
+	double rank = q * (double)w->calls, seen = 0;
 
 	for (int i = 0; i < BUCKETS; i++) {
-		if (w->bucket[i] && seen + w->bucket[i] >= rank)
-			return seconds_of(i + (rank - seen) / w->bucket[i]) * 1e3;
-		seen += w->bucket[i];
+		double in = (double)w->bucket[i];
+
+		if (in > 0 && seen + in >= rank)
+			return seconds_of(i + (rank - seen) / in) * 1e3;
+		seen += in;
 	}
 	return 0;
 }
@@ -203,8 +215,8 @@ static double value_of(const struct question *q, const struct window *w)
 {
 	switch (q->figure) {
 	case LATENCIES: return quantile_of(w, q->quantile);
-	case CALLS: return w->calls / ((double)q->window_ns / 1e9);
-	case ERRORS: return (double)w->errors / w->calls;
+	case CALLS: return (double)w->calls / WEIGHT_ONE / ((double)q->window_ns / 1e9);
+	case ERRORS: return (double)w->errors / (double)w->calls;
 	}
 	return 0;
 }
@@ -386,7 +398,7 @@ static void answer(struct call *c, enum figure figure)
 	struct asked a = { .mem = c->mem };
 	struct samples *s = arena_alloc(c->mem, sizeof(*s));
 	struct json j = call_json(c);
-	struct scan scan = { .deadline_ns = c->deadline_ns };
+	struct scan scan = { .deadline_ns = c->deadline_ns, .trace_state = true };
 	int err = -ENOMEM;
 
 	if (!read_question(c, &q) || !read_quantile(c, &q.quantile))

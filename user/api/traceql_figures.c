@@ -80,11 +80,14 @@ static uint32_t bucket_of(double v)
 	return MIN((uint32_t)exponent, FIGURE_BUCKETS - 1);
 }
 
-static bool add_value(struct figures *f, struct cell *c, double v)
+/* Rates and counts are of what was before sampling; the others are of the spans that are kept. */
+static bool add_value(struct figures *f, struct cell *c, double v, const struct span *s)
 {
 	switch (f->metric->metric) {
 	case METRIC_MIN: c->value = c->cnt ? fmin(c->value, v) : v; break;
 	case METRIC_MAX: c->value = c->cnt ? fmax(c->value, v) : v; break;
+	case METRIC_RATE:
+	case METRIC_COUNT: c->value += span_adjusted_count(s); break;
 	case METRIC_SUM:
 	case METRIC_AVG: c->value += v; break;
 	case METRIC_QUANTILE:
@@ -134,7 +137,7 @@ void figures_add(struct figures *f, struct eval *e, uint32_t span)
 	shown = !f->metric->of || f->metric->of->type == TYPE_DURATION ? v / 1e9 : v;
 	if (!c->cnt)
 		add_exemplar(f, g, s, shown);
-	if (add_value(f, c, v))
+	if (add_value(f, c, v, s))
 		f->end->spans++;
 	else
 		f->end->truncated = true;

@@ -69,6 +69,7 @@ static void choose_fields(struct run *r, struct field *fields)
 	for (uint32_t i = 0; i < r->f.q->query->field_cnt; i++)
 		if (r->f.q->query->fields[i]->ask != ASK_FIELD)
 			r->scan.whole = true;
+	r->scan.trace_state = m->metric == METRIC_RATE || m->metric == METRIC_COUNT;
 	r->scan.fields = fields;
 	r->scan.field_cnt = cnt;
 }

@@ -11,7 +11,7 @@
 struct cell {
 	uint64_t cnt;
 	union {
-		double value;	  /* sum, min or max */
+		double value;	  /* sum, min or max; of rate and count what spans stand for */
 		uint32_t *bucket; /* NULL: nothing came */
 	};
 };

@@ -49,8 +49,8 @@ static double *add_series(struct series_list *l, const struct figure *g,
 static double cell_value(const struct figures *f, const struct cell *c)
 {
 	switch (f->metric->metric) {
-	case METRIC_RATE: return (double)c->cnt * 1e9 / (double)f->q->step_ns;
-	case METRIC_COUNT: return (double)c->cnt;
+	case METRIC_RATE: return c->value * 1e9 / (double)f->q->step_ns;
+	case METRIC_COUNT: return c->value;
 	case METRIC_AVG: return c->cnt ? c->value / (double)c->cnt * scale(f) : NAN;
 	default: return c->cnt ? c->value * scale(f) : NAN;
 	}

@@ -133,7 +133,8 @@ int block_scan(struct block *b, const struct scan *q,
 {
 	uint8_t *mask = malloc((size_t)b->rows + 1);
 	bool *column = calloc((size_t)b->column_cnt + 1, sizeof(*column));
-	struct want w = { .details = q->whole, .column = q->whole ? NULL : column };
+	struct want w = { .details = q->whole || q->trace_state,
+			  .column = q->whole ? NULL : column };
 	struct found *heap = NULL;
 	uint32_t cnt = 0;
 	int err = -ENOMEM;

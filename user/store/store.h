@@ -98,6 +98,7 @@ struct scan {
 	 * 'whole': everything of the span. */
 	const struct field *fields;
 	size_t field_cnt;
+	bool trace_state; /* is read besides: what a span stands for is in it */
 	bool whole;
 	/* NULL, or what the visitor may raise: spans that started before it need not come. */
 	const uint64_t *floor_ns;
