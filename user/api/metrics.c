@@ -80,9 +80,9 @@ static void add_single(struct page *p, const char *name, const char *type, const
 	buf_add_char(p->out, '\n');
 }
 
-static void add_gauge(void *ctx, const struct gauge *g)
+static void add_gauge(void *ctx, const struct gauge *g, double value)
 {
-	add_single(ctx, g->name, g->type, g->help, g->read(g->ctx));
+	add_single(ctx, g->name, g->type, g->help, value);
 }
 
 static void add_record(struct buf *out, const struct books *b, const char *prefix,

@@ -44,12 +44,12 @@ static void add_stages(struct json *j)
 	json_close(j, ']');
 }
 
-static void add_gauge(void *ctx, const struct gauge *g)
+static void add_gauge(void *ctx, const struct gauge *g, double value)
 {
 	struct json *j = ctx;
 
 	json_key(j, g->name);
-	json_double(j, g->read(g->ctx));
+	json_double(j, value);
 }
 
 static void add_probe(void *ctx, const struct api_probe *p)

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <string.h>
 
 #define REGISTRY_MAX 64
 
@@ -68,10 +70,31 @@ void gauges_unregister(struct gauge *g)
 	registry_remove(&all_gauges, g);
 }
 
-void gauges_each(void (*visit)(void *ctx, const struct gauge *g), void *ctx)
+static bool same_name(const struct gauge *a, unsigned int i)
+{
+	const struct gauge *b = all_gauges.item[i];
+
+	return !strcmp(a->name, b->name);
+}
+
+void gauges_each(void (*visit)(void *ctx, const struct gauge *g, double value), void *ctx)
 {
 	pthread_mutex_lock(&lock);
-	for (unsigned int i = 0; i < all_gauges.cnt; i++)
-		visit(ctx, all_gauges.item[i]);
+	for (unsigned int i = 0, k; i < all_gauges.cnt; i++) {
+		const struct gauge *g = all_gauges.item[i];
+		double value = 0;
+
+		for (k = 0; k < i && !same_name(g, k); k++)
+			;
+		if (k < i)
+			continue;
+		for (; k < all_gauges.cnt; k++) {
+			const struct gauge *other = all_gauges.item[k];
+
+			if (same_name(g, k))
+				value += other->read(other->ctx);
+		}
+		visit(ctx, g, value);
+	}
 	pthread_mutex_unlock(&lock);
 }

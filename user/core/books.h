@@ -48,6 +48,8 @@ struct gauge {
 };
 int gauges_register(struct gauge *g);
 void gauges_unregister(struct gauge *g);
-void gauges_each(void (*visit)(void *ctx, const struct gauge *g), void *ctx);
+/* Once for each name, in order of registration: values of one name, as of several receivers, are
+ * added up. */
+void gauges_each(void (*visit)(void *ctx, const struct gauge *g, double value), void *ctx);
 
 #endif

@@ -55,10 +55,10 @@ static void endpoints_take_turns(void **state)
 
 static double gauge;
 
-static void find_gauge(void *ctx, const struct gauge *g)
+static void find_gauge(void *ctx, const struct gauge *g, double value)
 {
 	if (!strcmp(g->name, ctx))
-		gauge = g->read(g->ctx);
+		gauge = value;
 }
 
 static double read_gauge(const char *name)

@@ -485,10 +485,10 @@ static void rules_of_the_user_find_their_first_group(void **state)
 
 static double figure;
 
-static void find_gave_up(void *ctx, const struct gauge *g)
+static void find_gave_up(void *ctx, const struct gauge *g, double value)
 {
 	if (strcmp(g->name, "redact_gave_up_total") == 0)
-		figure = g->read(g->ctx);
+		figure = value;
 }
 
 static void a_rule_that_takes_too_long_masks_the_text(void **state)
