@@ -89,9 +89,9 @@ def modules():
     return node, os.path.join(p.stdout.strip().splitlines()[-1], "node_modules")
 
 
-def sdk(env, kind):
+def sdk(env, kind, g=None):
     """A trace sent by the SDK's exporter; (root, child)."""
-    g = gateway(env)
+    g = g or gateway(env)
     url = {"http": f"http://127.0.0.1:{g.http}/v1/traces", "proto": f"http://127.0.0.1:{g.http}/v1/traces",
            "grpc": f"http://127.0.0.1:{g.grpc}", "zipkin": f"http://127.0.0.1:{g.http}/api/v2/spans"}[kind]
     node, packages = modules()
@@ -181,6 +181,35 @@ def case_bad_clients_do_not_stop_others(env):
         for s in idle:
             s.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def case_dripping_clients(env):
+    """More connections than there may be, each never silent for long: others are served, and none of these stays."""
+    g = Receiver(env, "--receive-idle", "1s", "--receive-connections", "64")
+    settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + grpc_frame(4, 0, 0)
+    drips = [(socket.create_connection(("127.0.0.1", port)), begin)
+             for port, begin in ((g.http, b"POST /v1/traces HTTP/1.1\r\nHost: "), (g.grpc, settings + b"\0\x3f\xff\x20\0"))
+             for _ in range(150)]
+    for s, begin in drips:
+        s.settimeout(PATIENCE)
+        s.send(begin)
+    equal(g.post("/v1/traces", json.dumps(request(new_id())))[0], 200, "status beside them")
+    check_everything(*sdk(env, "grpc", g))
+
+    def left():
+        for pair in drips[:]:
+            try:
+                pair[0].send(b"x")
+            except OSError:
+                drips.remove(pair)
+                pair[0].close()
+        return drips
+    wait_for(lambda: not left(), "all of them to be shut out", step=0.1)
+    equal(g.post("/v1/traces", json.dumps(request(new_id())))[0], 200, "status after them")
+    late = metrics(g.port)["telltale_receive_late_total"][()]
+    check(late >= 1, "none was counted")
+    equal(g.finish(signal.SIGTERM), 0, "exit status")
+    return f"{late:.0f} were late"
 
 
 def case_acknowledged_survives_kill_9(env):

@@ -21,16 +21,21 @@
 #include "core/clock.h"
 #include "core/listen.h"
 #include "core/log.h"
+#include "core/patience.h"
 
 #define CONNECTIONS_MIN 64
 #define CONNECTIONS_MAX 1200
 #define REQUEST_BYTES	(32u << 10) /* a connection's memory in libmicrohttpd */
+#define CLOSING_MAX	32	    /* connections that were shut and are about to go */
 #define TIMEOUT_S	10u
+#define REQUEST_S	30u
+#define ANSWER_S	120u
 #define WORKERS_DEFAULT 3
 #define WORKERS_MAX	16
 #define QUEUE_MAX	64
 #define TICK_NS		NS_PER_S
 #define LIVE_BLOCK	(16u << 10)
+#define ANSWERS_MAX	(256u << 20) /* bytes that clients are about to take */
 
 /* A call and where it stands between libmicrohttpd and a worker. */
 struct job {
@@ -41,11 +46,16 @@ struct job {
 	struct buf body;
 	bool routed;	 /* the headers were looked at */
 	bool dispatched; /* answered, or a worker will */
+	size_t held;	 /* of the answer, in memory until the client took it */
 };
 
 struct api {
 	struct api_cfg cfg;
 	struct MHD_Daemon *daemon;
+	struct patience *patience;
+	uint64_t late;
+	struct gauge late_gauge;
+	size_t held;	     /* of all answers; the daemon's thread alone */
 	struct listening at; /* fd is the daemon's once it runs */
 	struct api_live *live;
 	pthread_t worker[WORKERS_MAX];
@@ -56,6 +66,34 @@ struct api {
 	uint32_t first, queued;
 	bool stopping;
 };
+
+/* ---- deadlines ---- */
+
+static void wait_for(struct MHD_Connection *conn, enum patience_for what, uint32_t seconds)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	patience_wait(info ? info->socket_context : NULL, what, seconds);
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *conn, void **client,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct api *a = ctx;
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+		patience_leave(*client);
+	else if (info)
+		*client = patience_join(a->patience, info->connect_fd, 2 * TIMEOUT_S);
+}
+
+static double read_late(void *ctx)
+{
+	return (double)book_read(ctx);
+}
 
 /* ---- answers ---- */
 
@@ -106,11 +144,17 @@ static struct MHD_Response *make_response(struct job *job)
 static enum MHD_Result send_answer(struct job *job)
 {
 	struct call *c = &job->call;
-	struct MHD_Response *r = make_response(job);
+	bool follows = c->follow;
+	struct MHD_Response *r;
 	enum MHD_Result sent;
 
+	job->held = c->page.len;
+	job->api->held += job->held;
+	r = make_response(job);
 	if (!r)
 		return MHD_NO;
+	/* who follows may do so for ever; live.c drops those that do not keep up */
+	wait_for(job->conn, follows ? PATIENCE_OURS : PATIENCE_ANSWER, ANSWER_S);
 	MHD_add_response_header(r, "Content-Type", c->type);
 	MHD_add_response_header(r, "Cache-Control", "no-store");
 	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
@@ -177,6 +221,7 @@ static bool give_to_worker(struct job *job)
 	pthread_mutex_lock(&a->lock);
 	given = !a->stopping && a->queued < QUEUE_MAX;
 	if (given) {
+		wait_for(job->conn, PATIENCE_OURS, 0);
 		MHD_suspend_connection(job->conn);
 		a->queue[(a->first + a->queued++) % QUEUE_MAX] = job;
 		pthread_cond_signal(&a->wake);
@@ -285,9 +330,12 @@ static enum MHD_Result dispatch(struct job *job)
 		call_answer(&job->call);
 		return send_answer(job);
 	}
-	if (give_to_worker(job))
+	if (job->api->held > ANSWERS_MAX)
+		call_error(&job->call, 503, "too many answers are being sent; try again");
+	else if (give_to_worker(job))
 		return MHD_YES;
-	call_error(&job->call, 503, "too many questions at once; try again");
+	else
+		call_error(&job->call, 503, "too many questions at once; try again");
 	return send_answer(job);
 }
 
@@ -301,6 +349,7 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *conn, const 
 		return MHD_NO;
 	if (!job->routed) {
 		job->routed = true;
+		wait_for(conn, PATIENCE_REQUEST, REQUEST_S);
 		return begin_call(job, method) ? MHD_YES : send_answer(job);
 	}
 	if (*body_len) {
@@ -318,8 +367,10 @@ static void on_completed(void *ctx, struct MHD_Connection *conn, void **req,
 {
 	struct job *job = *req;
 
+	wait_for(conn, PATIENCE_IDLE, 2 * TIMEOUT_S);
 	if (!job)
 		return;
+	job->api->held -= job->held;
 	live_leave(job->call.follow);
 	call_fini(&job->call);
 	buf_fini(&job->body);
@@ -351,15 +402,20 @@ static unsigned int connections_max(void)
 
 static int start_daemon(struct api *a)
 {
+	unsigned int max = connections_max();
+	int err = patience_new(max, &a->late, &a->patience);
+
+	if (err)
+		return err;
 	a->daemon = MHD_start_daemon(
 		MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG |
 			MHD_ALLOW_SUSPEND_RESUME,
 		0, NULL, NULL, on_request, a, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, a, MHD_OPTION_NOTIFY_COMPLETED,
 		on_completed, NULL, MHD_OPTION_LISTEN_SOCKET, a->at.fd, MHD_OPTION_CONNECTION_LIMIT,
-		connections_max(), MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
+		max + CLOSING_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES,
 		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, a, MHD_OPTION_END);
 	if (!a->daemon)
 		return -ENOMEM;
 	a->at.fd = -1;
@@ -397,6 +453,16 @@ int api_new(const struct api_cfg *cfg, struct api **ret_api)
 	}
 	a->cfg = *cfg;
 	a->at = at;
+	a->late_gauge = (struct gauge){
+		.name = "api_late_total",
+		.help = "Connections ended: too slow in sending a question or in taking its "
+			"answer.",
+		.type = "counter",
+		.read = read_late,
+		.ctx = &a->late,
+	};
+	/* without room in the registry it is not shown */
+	gauges_register(&a->late_gauge);
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -431,6 +497,8 @@ void api_free(struct api *a)
 	live_stop(a->live);
 	if (a->daemon)
 		MHD_stop_daemon(a->daemon);
+	patience_free(a->patience);
+	gauges_unregister(&a->late_gauge);
 	if (a->at.fd >= 0)
 		close(a->at.fd);
 	live_free(a->live);

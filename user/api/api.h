@@ -8,7 +8,9 @@
  * Questions are checked before they are asked: a parameter of the wrong form is a 400 that names
  * it. What reads the store runs on a few workers of its own, so that /health and /metrics always
  * answer; when all are busy and their queue is full the answer is a 503. Every search has a
- * deadline, every answer a largest size.
+ * deadline, every answer a largest size, and all that wait for their clients together. A client
+ * has 20 s for a question's headers, 30 s for its body and 120 s to take the answer; past the
+ * largest number of connections the idlest is closed.
  *
  * There is no authentication. While it listens on a loopback address it answers only requests
  * whose Host is localhost or an address, so that no web page can reach it through a name of its

@@ -51,7 +51,12 @@ void gate_init(struct gate *g, const struct receive_cfg *cfg)
 				  "gauge" },
 		[OUTCOME_CNT + 1] = { "receive_grpc_connections", "Open gRPC connections.",
 				      "gauge" },
+		[OUTCOME_CNT + 2] = { "receive_late_total",
+				      "Connections and calls ended: too slow in sending a request "
+				      "or in taking its answer.",
+				      "counter" },
 	};
+	uint64_t *figure[] = { &g->held, &g->connections, &g->late };
 
 	memset(g, 0, sizeof(*g));
 	set_cfg(&g->cfg, cfg);
@@ -61,9 +66,7 @@ void gate_init(struct gate *g, const struct receive_cfg *cfg)
 	for (size_t i = 0; i < GATE_GAUGES; i++) {
 		g->gauge[i] = gauges[i];
 		g->gauge[i].read = read_count;
-		g->gauge[i].ctx = i < OUTCOME_CNT    ? &g->cnt[i]
-				  : i == OUTCOME_CNT ? &g->held
-						     : &g->connections;
+		g->gauge[i].ctx = i < OUTCOME_CNT ? &g->cnt[i] : figure[i - OUTCOME_CNT];
 		/* without room in the registry they are not shown */
 		gauges_register(&g->gauge[i]);
 	}

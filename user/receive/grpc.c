@@ -135,8 +135,11 @@ static void tick(struct grpc_server *s)
 	for (struct grpc_conn *c = s->conns, *next; c; c = next) {
 		next = c->next;
 		grpc_conn_tick(c, now_ns);
-		if (!c->call_cnt && now_ns - c->active_ns > idle_ns)
+		if (!c->call_cnt && now_ns - c->active_ns > idle_ns) {
+			if (c->unfinished && !c->closing)
+				__atomic_add_fetch(&s->gate->late, 1, __ATOMIC_RELAXED);
 			grpc_conn_goaway(c);
+		}
 		/* a peer that does not read what it is sent */
 		if (c->out.len && now_ns - c->active_ns > 2 * idle_ns)
 			grpc_conn_free(c);

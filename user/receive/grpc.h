@@ -44,8 +44,9 @@ struct grpc_conn {
 	nghttp2_session *session;
 	struct grpc_call *calls;
 	uint32_t call_cnt;
-	uint32_t resets; /* streams that the client took back */
-	uint64_t active_ns;
+	uint32_t resets;    /* streams that the client took back */
+	uint64_t active_ns; /* when a frame was last complete */
+	size_t unfinished;  /* bytes that came after it */
 	int fd;
 	bool wants_write; /* as epoll was told */
 	bool closing;	  /* GOAWAY was sent */

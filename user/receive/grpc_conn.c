@@ -73,6 +73,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *f, void *ctx)
 	struct grpc_conn *c = ctx;
 	struct grpc_call *call;
 
+	c->active_ns = clock_mono_ns();
+	c->unfinished = 0;
 	/* a client that opens streams and takes them back makes work for nothing */
 	if (f->hd.type == NGHTTP2_RST_STREAM && ++c->resets > RESETS_MAX)
 		return nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -179,9 +181,11 @@ void grpc_conn_free(struct grpc_conn *c)
 
 int grpc_conn_recv(struct grpc_conn *c, const uint8_t *p, size_t len)
 {
-	ssize_t n = nghttp2_session_mem_recv(c->session, p, len);
+	ssize_t n;
 
-	c->active_ns = clock_mono_ns();
+	/* what drips in is no sign of life before it makes a frame */
+	c->unfinished += len;
+	n = nghttp2_session_mem_recv(c->session, p, len);
 	return n < 0 ? -EPROTO : 0;
 }
 
@@ -226,6 +230,7 @@ void grpc_conn_tick(struct grpc_conn *c, uint64_t now_ns)
 			continue;
 		answer_set(&call->answer, 408, "the call took more than %u s",
 			   c->server->gate->cfg.request_s);
+		__atomic_add_fetch(&c->server->gate->late, 1, __ATOMIC_RELAXED);
 		grpc_call_answer(call);
 	}
 }

@@ -11,12 +11,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "core/clock.h"
 #include "core/log.h"
+#include "core/patience.h"
 #include "receive/server.h"
 
 #define CONNECTION_BYTES (64u << 10) /* of libmicrohttpd: headers, and a piece of the body */
 #define DRAIN_BYTES	 (1u << 20)
+#define CLOSING_MAX	 32 /* connections that were shut and are about to go */
 
 #define TYPE_PROTOBUF "application/x-protobuf"
 #define TYPE_JSON     "application/json"
@@ -27,6 +28,7 @@ struct http_server {
 	bool made; /* the producer */
 	struct decoder *decoder;
 	struct MHD_Daemon *daemon;
+	struct patience *patience;
 	pthread_mutex_t lock;
 	pthread_cond_t quiet;
 	uint32_t pending; /* acknowledgements under way */
@@ -44,7 +46,6 @@ struct request {
 	struct answer answer;
 	bool waiting; /* for the acknowledgement */
 	int ack;      /* its result */
-	uint64_t begin_ns;
 };
 
 /* ---- what comes ---- */
@@ -107,6 +108,36 @@ static uint64_t look_at_headers(struct request *r, const char *path, const char 
 	return len;
 }
 
+/* ---- deadlines ---- */
+
+static void wait_for(struct MHD_Connection *conn, enum patience_for what, uint32_t seconds)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	patience_wait(info ? info->socket_context : NULL, what, seconds);
+}
+
+/* The next request's headers: after silence, which has a limit of its own, they may take as long
+ * again. */
+static uint32_t idle_max_s(const struct http_server *s)
+{
+	return 2 * s->gate->cfg.idle_s;
+}
+
+static void on_connection(void *ctx, struct MHD_Connection *conn, void **client,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct http_server *s = ctx;
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED)
+		patience_leave(*client);
+	else if (info)
+		*client = patience_join(s->patience, info->connect_fd, idle_max_s(s));
+}
+
 /* ---- what goes ---- */
 
 static enum MHD_Result send_answer(struct request *r)
@@ -134,6 +165,7 @@ static enum MHD_Result send_answer(struct request *r)
 		MHD_add_response_header(m, "Retry-After", retry);
 	if (a->http == 405)
 		MHD_add_response_header(m, "Allow", "POST");
+	wait_for(r->conn, PATIENCE_ANSWER, r->server->gate->cfg.request_s);
 	sent = MHD_queue_response(r->conn, zipkin_success ? 202 : a->http, m);
 	MHD_destroy_response(m);
 	return sent;
@@ -193,6 +225,7 @@ static enum MHD_Result finish(struct request *r)
 	r->waiting = true;
 	/* the memory is somebody else's meanwhile */
 	body_fini(&r->body);
+	wait_for(r->conn, PATIENCE_OURS, 0);
 	MHD_suspend_connection(r->conn);
 	r->server->producer.sync(r->server->producer.ctx, (struct receive_ack){ on_ack, r });
 	return MHD_YES;
@@ -211,7 +244,7 @@ static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *conn,
 	*req = r;
 	r->server = s;
 	r->conn = conn;
-	r->begin_ns = clock_mono_ns();
+	wait_for(conn, PATIENCE_REQUEST, s->gate->cfg.request_s);
 	len = look_at_headers(r, path, method);
 	if (r->answer.http && (len > DRAIN_BYTES || header(r, "Expect")))
 		return send_answer(r);
@@ -223,8 +256,6 @@ static enum MHD_Result take_piece(struct request *r, const char *p, size_t len)
 	const struct receive_cfg *cfg = &r->server->gate->cfg;
 	int err;
 
-	if (clock_mono_ns() - r->begin_ns > cfg->request_s * NS_PER_S)
-		return MHD_NO;
 	if (r->answer.http) {
 		/* refused: the rest is read, but not without end */
 		r->body.wire += len;
@@ -267,6 +298,7 @@ static void on_completed(void *ctx, struct MHD_Connection *conn, void **req,
 {
 	struct request *r = *req;
 
+	wait_for(conn, PATIENCE_IDLE, idle_max_s(ctx));
 	if (r)
 		body_fini(&r->body);
 	free(r);
@@ -298,10 +330,11 @@ static int start(struct http_server *s, int listen_fd)
 	s->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0,
 		NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
-		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, cfg->connections_max,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES,
-		MHD_OPTION_CONNECTION_TIMEOUT, cfg->idle_s, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, NULL, MHD_OPTION_END);
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		cfg->connections_max + CLOSING_MAX, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, cfg->idle_s,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_NOTIFY_CONNECTION,
+		on_connection, s, MHD_OPTION_END);
 	pthread_sigmask(SIG_SETMASK, &was, NULL);
 	if (s->daemon)
 		return 0;
@@ -324,6 +357,9 @@ int http_server_new(struct gate *g, int listen_fd, struct http_server **ret,
 	if (err)
 		goto fail;
 	s->made = true;
+	err = patience_new(g->cfg.connections_max, &g->late, &s->patience);
+	if (err)
+		goto fail;
 	s->decoder = decoder_new(s->producer.out);
 	err = s->decoder ? start(s, listen_fd) : -ENOMEM;
 	if (err)
@@ -353,6 +389,7 @@ void http_server_free(struct http_server *s)
 		if (fd != MHD_INVALID_SOCKET)
 			close(fd);
 	}
+	patience_free(s->patience);
 	decoder_free(s->decoder);
 	if (s->made)
 		s->gate->cfg.free(s->gate->cfg.ctx, &s->producer);

@@ -66,10 +66,11 @@ struct receive_cfg {
 	uint32_t http_threads;	  /* default 1 */
 	uint32_t grpc_threads;	  /* default 1 */
 	uint32_t connections_max; /* of each thread; default 2000, fewer when there are no
-				     descriptors; past it the idlest is closed (gRPC) or new
-				     ones wait */
-	uint32_t idle_s;	  /* silence that ends a connection; default 60 */
-	uint32_t request_s;	  /* for sending one request; default 60 */
+				     descriptors; past it the idlest is closed */
+	uint32_t idle_s;	  /* silence that ends a connection, and as long again for a
+				     request's headers; default 60 */
+	uint32_t request_s;	  /* for sending one request, and for taking its answer; default
+				     60, then 408 (DEADLINE_EXCEEDED) */
 	size_t body_max;	  /* a request after decompression; default 64 MiB */
 	size_t memory_max;	  /* of all requests being received; default 256 MiB */
 	uint64_t requests_per_s;  /* of both servers; 0: no limit */

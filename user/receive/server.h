@@ -28,7 +28,7 @@ struct bucket {
 	uint64_t filled_ns;
 };
 
-#define GATE_GAUGES (OUTCOME_CNT + 2)
+#define GATE_GAUGES (OUTCOME_CNT + 3)
 
 struct gate {
 	struct receive_cfg cfg; /* defaults filled in */
@@ -36,6 +36,7 @@ struct gate {
 	struct bucket requests, bytes;
 	uint64_t held;	      /* bytes of bodies in memory */
 	uint64_t connections; /* of the gRPC server; the other counts its own */
+	uint64_t late;	      /* connections and calls that missed a deadline */
 	uint64_t cnt[OUTCOME_CNT];
 	struct gauge gauge[GATE_GAUGES];
 };

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <zstd.h>
 
+#include "core/books.h"
 #include "unit/receive/serve.h"
 
 #define PROTOBUF "Content-Type: application/x-protobuf"
@@ -293,6 +294,78 @@ static void many_idle_connections(void **state)
 		close(fd[i]);
 }
 
+static void read_figure(void *ctx, const struct gauge *g, double value)
+{
+	if (!strcmp(g->name, "receive_late_total"))
+		*(double *)ctx = value;
+}
+
+static int cnt_late(void)
+{
+	double cnt = -1;
+
+	gauges_each(read_figure, &cnt);
+	return (int)cnt;
+}
+
+/* Sends text, then a byte every 50 ms for as long as it is taken; what came back. */
+static void drip(int fd, struct str text, char back[512])
+{
+	ssize_t n = -1;
+
+	assert_int_equal(send(fd, text.p, text.len, 0), text.len);
+	back[0] = 0;
+	while (n && send(fd, "1", 1, MSG_NOSIGNAL) == 1) {
+		usleep(50000);
+		n = recv(fd, back, 511, MSG_DONTWAIT);
+		if (n >= 0)
+			back[n] = 0;
+	}
+	close(fd);
+}
+
+/* Bytes that come one by one are never silent; a request has its time all the same. */
+static void dripping_clients(void **state)
+{
+	struct receive_cfg cfg = serve_cfg();
+	char back[512];
+
+	cfg.idle_s = 1;
+	cfg.request_s = 1;
+	cfg.connections_max = 8;
+	start(&cfg);
+	drip(dial(receive_http_port(receive)), STR("POST /v1/traces HTTP/1.1\r\nHost: "), back);
+	assert_true(!back[0] || strstr(back, " 408 "));
+	drip(dial(receive_http_port(receive)),
+	     STR("POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+		 "Content-Length: 1000000\r\n\r\n"),
+	     back);
+	assert_true(!back[0] || strstr(back, " 408 "));
+	assert_int_equal(cnt_late(), 2);
+	/* SETTINGS, then a frame of 16,383 bytes that nobody knows */
+	drip(dial(receive_grpc_port(receive)),
+	     STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\x3f\xff\x20\0\0\0\0\0"),
+	     back);
+	assert_int_equal(cnt_late(), 3);
+}
+
+/* More than there may be: whoever comes is served, the idlest goes. */
+static void idle_clients_keep_nobody_out(void **state)
+{
+	struct receive_cfg cfg = serve_cfg();
+	int fd[100];
+
+	cfg.connections_max = 8;
+	start(&cfg);
+	for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+		fd[i] = dial(receive_http_port(receive));
+	ask(NULL, "/v1/traces", JSON, NULL, STR("{}"));
+	wants(200, NULL, "{}");
+	assert_true(is_closed(fd[0]));
+	for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+		close(fd[i]);
+}
+
 static void slow_clients(void **state)
 {
 	static const char part[] = "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: "
@@ -377,6 +450,8 @@ int main(void)
 		cmocka_unit_test_teardown(rates, teardown),
 		cmocka_unit_test_teardown(many_idle_connections, teardown),
 		cmocka_unit_test_teardown(slow_clients, teardown),
+		cmocka_unit_test_teardown(dripping_clients, teardown),
+		cmocka_unit_test_teardown(idle_clients_keep_nobody_out, teardown),
 		cmocka_unit_test_teardown(addresses, teardown),
 		cmocka_unit_test_teardown(ends_in_the_middle, teardown),
 	};
