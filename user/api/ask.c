@@ -169,6 +169,24 @@ static bool write_row(void *ctx, const struct search_trace *found)
 	return more;
 }
 
+bool ask_traceql(struct call *c, bool metrics, struct traceql **ret)
+{
+	struct traceql_error fault;
+	int err = traceql_parse(arg_text(c, "q"), ret, &fault);
+
+	if (err == -EINVAL || err == -EOPNOTSUPP)
+		call_error(c, 400, "invalid TraceQL query: %s", fault.text);
+	else if (err)
+		call_failed(c, err, "query");
+	else if (metrics && !traceql_is_metrics(*ret))
+		call_error(c, 400, "not a metrics query: it must end in rate() or the like");
+	else if (!metrics && traceql_is_metrics(*ret))
+		call_error(c, 400, "a metrics query: ask /api/metrics/query_range");
+	else
+		return true;
+	return false;
+}
+
 bool ask_search(struct call *c, struct search *q,
 		bool (*row)(void *ctx, const struct search_trace *t), void *ctx,
 		struct search_end *ret_end, bool *ret_late)

@@ -43,6 +43,10 @@ bool ask_range(struct call *c, const char *start, const char *end, uint64_t look
 /* ---- searches ----------------------------------------------------------------------------------
  */
 
+/* The parameter q as TraceQL, of metrics or for a search. False: answered with a 400. *ret is the
+ * caller's to free either way. */
+bool ask_traceql(struct call *c, bool metrics, struct traceql **ret);
+
 /* Runs one and has each trace, made fit as above, written by row; what a deadline left over is in
  * *ret_end and *ret_late. False: answered with an error. */
 bool ask_search(struct call *c, struct search *q,

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tempo's metrics: TraceQL queries that end in rate() and the like, over time and as one value. */
-#include <errno.h>
 #include <math.h>
 
 #include "api/ask.h"
@@ -137,22 +136,6 @@ static void visit_series(void *ctx, const struct traceql_series *s)
 	json_close(&p->j, '}');
 }
 
-static bool read_query(struct call *c, struct traceql **ret)
-{
-	struct traceql_error fault;
-	int err = traceql_parse(arg_text(c, "q"), ret, &fault);
-
-	if (err == -EINVAL || err == -EOPNOTSUPP)
-		call_error(c, 400, "invalid TraceQL query: %s", fault.text);
-	else if (err)
-		call_failed(c, err, "query");
-	else if (!traceql_is_metrics(*ret))
-		call_error(c, 400, "not a metrics query: it must end in rate() or the like");
-	else
-		return true;
-	return false;
-}
-
 static bool read_range(struct call *c, struct traceql_range *q, bool instant)
 {
 	uint64_t span;
@@ -194,7 +177,7 @@ static void answer(struct call *c, bool instant)
 	struct traceql *query = NULL;
 	int err;
 
-	if (!read_range(c, &q, instant) || !read_query(c, &query)) {
+	if (!read_range(c, &q, instant) || !ask_traceql(c, true, &query)) {
 		traceql_free(query);
 		return;
 	}

@@ -162,22 +162,6 @@ static bool ask_logfmt(struct call *c, struct asked *a)
 	return true;
 }
 
-static bool ask_query(struct call *c, struct traceql **ret)
-{
-	struct traceql_error fault;
-	int err = traceql_parse(arg_text(c, "q"), ret, &fault);
-
-	if (err == -EINVAL || err == -EOPNOTSUPP)
-		call_error(c, 400, "invalid TraceQL query: %s", fault.text);
-	else if (err)
-		call_failed(c, err, "query");
-	else if (traceql_is_metrics(*ret))
-		call_error(c, 400, "a metrics query: ask /api/metrics/query_range");
-	else
-		return true;
-	return false;
-}
-
 /* What a field is called beside a found span, as Tempo has it: an attribute without its scope. */
 static void write_field_name(struct json *j, const struct field *f)
 {
@@ -352,7 +336,7 @@ static void get_search(struct call *c)
 	if (!ask_range(c, "start", "end", 0, &q.range))
 		return;
 	if (arg_get(c, "q")) {
-		if (ask_query(c, &query)) {
+		if (ask_traceql(c, false, &query)) {
 			q.query = query;
 			write_found(c, &q);
 		}

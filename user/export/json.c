@@ -1,97 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * struct span to OTLP/JSON: the protobuf JSON mapping with OTLP's exceptions (ids in hex, enums as
- * numbers only; OTLP specification 1.x, "JSON Protobuf Encoding"). What is zero, empty or unset is
- * left out, except the value of an attribute.
- */
+/* Requests in OTLP/JSON: spans grouped by resource and scope (span_json() writes each). */
 #include "export/internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include "core/json.h"
-
-/* ---- fields that are left out when unset ---- */
-
-static void add_trace_id(struct json *j, const char *key, const struct trace_id *id)
-{
-	if (!trace_id_is_set(id))
-		return;
-	json_key(j, key);
-	json_hex(j, id->b, sizeof(id->b));
-}
-
-static void add_span_id(struct json *j, const char *key, const struct span_id *id)
-{
-	if (!span_id_is_set(id))
-		return;
-	json_key(j, key);
-	json_hex(j, id->b, sizeof(id->b));
-}
-
-/* ---- spans ---- */
-
-static void add_events(struct json *j, const struct span *s)
-{
-	if (s->event_cnt) {
-		json_key(j, "events");
-		json_open(j, '[');
-		for (uint32_t i = 0; i < s->event_cnt; i++) {
-			json_open(j, '{');
-			json_opt_u64_str(j, "timeUnixNano", s->events[i].time_ns);
-			json_opt_str(j, "name", s->events[i].name);
-			attrs_json_otlp(j, &s->events[i].attrs);
-			json_close(j, '}');
-		}
-		json_close(j, ']');
-	}
-	json_opt_u64(j, "droppedEventsCount", s->dropped_events);
-}
-
-static void add_links(struct json *j, const struct span *s)
-{
-	if (s->link_cnt) {
-		json_key(j, "links");
-		json_open(j, '[');
-		for (uint32_t i = 0; i < s->link_cnt; i++) {
-			const struct span_link *l = &s->links[i];
-			json_open(j, '{');
-			add_trace_id(j, "traceId", &l->trace_id);
-			add_span_id(j, "spanId", &l->span_id);
-			json_opt_str(j, "traceState", l->trace_state);
-			attrs_json_otlp(j, &l->attrs);
-			json_opt_u64(j, "flags", l->flags);
-			json_close(j, '}');
-		}
-		json_close(j, ']');
-	}
-	json_opt_u64(j, "droppedLinksCount", s->dropped_links);
-}
-
-static void add_span(struct json *j, const struct span *s)
-{
-	json_open(j, '{');
-	add_trace_id(j, "traceId", &s->trace_id);
-	add_span_id(j, "spanId", &s->span_id);
-	json_opt_str(j, "traceState", s->trace_state);
-	add_span_id(j, "parentSpanId", &s->parent_id);
-	json_opt_str(j, "name", s->name);
-	json_opt_u64(j, "kind", s->kind);
-	json_opt_u64_str(j, "startTimeUnixNano", s->start_ns);
-	json_opt_u64_str(j, "endTimeUnixNano", s->end_ns);
-	attrs_json_otlp(j, &s->attrs);
-	add_events(j, s);
-	add_links(j, s);
-	if (s->status != STATUS_UNSET || s->status_message.len) {
-		json_key(j, "status");
-		json_open(j, '{');
-		json_opt_str(j, "message", s->status_message);
-		json_opt_u64(j, "code", s->status);
-		json_close(j, '}');
-	}
-	json_opt_u64(j, "flags", s->flags);
-	json_close(j, '}');
-}
 
 /* ---- the request ---- */
 
@@ -103,19 +17,14 @@ static size_t add_scope_spans(struct json *j, const struct item *items, size_t a
 	const struct scope *scope = items[at].scope;
 
 	json_open(j, '{');
-	json_key(j, "scope");
-	json_open(j, '{');
-	json_opt_str(j, "name", scope->name);
-	json_opt_str(j, "version", scope->version);
-	attrs_json_otlp(j, &scope->attrs);
-	json_close(j, '}');
+	scope_json(j, scope);
 	json_key(j, "spans");
 	json_open(j, '[');
 	for (; at < cnt && items[at].resource == resource && items[at].scope == scope; at++) {
 		if (bytes)
 			json_raw(j, (struct str){ bytes + items[at].off, items[at].len });
 		else
-			add_span(j, items[at].span);
+			span_json(j, items[at].span, SPAN_JSON_OTLP);
 	}
 	json_close(j, ']');
 	json_opt_str(j, "schemaUrl", scope->schema_url);
@@ -132,10 +41,7 @@ static void add_resources(struct json *j, const struct item *items, size_t cnt, 
 		const struct resource *resource = items[at].resource;
 
 		json_open(j, '{');
-		json_key(j, "resource");
-		json_open(j, '{');
-		attrs_json_otlp(j, &resource->attrs);
-		json_close(j, '}');
+		resource_json(j, resource);
 		json_key(j, "scopeSpans");
 		json_open(j, '[');
 		while (at < cnt && items[at].resource == resource)
@@ -195,7 +101,7 @@ static int add_span_bytes(struct packer *scratch, const struct span *s, struct b
 {
 	struct json j = { .out = out };
 
-	add_span(&j, s);
+	span_json(&j, s, SPAN_JSON_OTLP);
 	return out->failed ? -ENOMEM : 0;
 }
 

@@ -200,6 +200,15 @@ void attrs_json_otlp(struct json *j, const struct attrs *a);
  * counts all as dropped. */
 bool attrs_copy(const struct attrs *from, struct arena *mem, struct attrs *ret_to);
 
+/* OTLP's own form: ids in hex, enums as numbers (OTLP specification 1.x, "JSON Protobuf Encoding").
+ * Protobuf's mapping, as Tempo has it: ids in base64, enums as names. */
+enum span_json { SPAN_JSON_OTLP, SPAN_JSON_PROTOBUF };
+/* OTLP's message Span, right behind its key or in an array. */
+void span_json(struct json *j, const struct span *s, enum span_json form);
+/* The members "scope" of ScopeSpans and "resource" of ResourceSpans. */
+void scope_json(struct json *j, const struct scope *s);
+void resource_json(struct json *j, const struct resource *r);
+
 /* A deep copy into mem (the resource is counted, the scope shared). NULL without room. */
 struct span *span_copy(const struct span *s, struct arena *mem);
 /* Lets go of the resource of a copy; the arena is the caller's to free. */
