@@ -98,6 +98,24 @@ def tempo(q):
     return "/tempo/api/search?" + urllib.parse.urlencode({"q": q, "limit": 20}), None
 
 
+# What only whole traces tell, by TraceQL: few hits, then none.
+FRONT, CART = '{ resource.service.name = "frontend" }', '{ resource.service.name = "cart" }'
+WHOLE = [
+    ("few hits: traceDuration", "{ traceDuration > 1915ms }"),
+    ("few hits: traceDuration and an error", "{ traceDuration > 1800ms && status = error }"),
+    ("few hits: sum(duration)", "{} | sum(duration) > 3s"),
+    ("no hit: traceDuration", "{ traceDuration > 3s }"),
+    ("no hit: count()", "{} | count() > 12"),
+    ("no hit: rootServiceName", '{ rootServiceName = "payment" }'),
+    ("no hit: rootName", '{ rootName = "never a root" }'),
+    ("no hit: parent = nil && A", '{ parent = nil && resource.service.name = "cart" }'),
+    ("no hit: { A } > { B }", f"{CART} > {FRONT}"),
+    ("no hit: { A } >> { B }", f"{CART} >> {FRONT}"),
+    ("no hit: { A } ~ { B }", f"{FRONT} ~ {{ parent = nil }}"),
+    ("no hit: { A } < { B }", f"{FRONT} < {CART}"),
+]
+
+
 def queries(pid, ids):
     hits = lambda r: len(r.get("traces") or [])  # noqa: E731
     measure(pid, "trace by id", [(f"/traces/{i}", None) for i in ids])
@@ -113,6 +131,10 @@ def queries(pid, ids):
     measure(pid, "no hit: service that is nowhere", [search(service="nowhere")] * 8, hits)
     measure(pid, "no hit: regular expression", [search(attributes=[{"key": "url.path", "op": "=~", "value": ".*nowhere.*"}])] * 8, hits)
     measure(pid, "no hit: longer than 1000 s", [tempo("{ duration > 1000s }")] * 8, hits)
+    for label, q in WHOLE:
+        measure(pid, label, [tempo(q)] * 4, hits)
+    calls = {"parent": {"service": "cart"}, "child": {"service": "frontend"}}
+    measure(pid, "no hit: cart calls frontend", [search(structure=calls)] * 4, hits)
     measure(pid, "services", [("/traces/services", None)] * 8)
 
 

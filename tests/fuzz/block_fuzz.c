@@ -108,6 +108,24 @@ static bool visit_value(void *ctx, const struct value *v)
 	return true;
 }
 
+/* Each kind of need on its own, over what the conditions select. */
+static void sift_body(struct block *b, const struct cond *where)
+{
+	static uint64_t mark;
+	static bool passes = true;
+	static struct part_sum sum;
+	const struct need of = { .op = NEED_SPANS, .where = where };
+	struct need need = { .left = &of, .right = &of, .where = where, .least = 2 };
+	struct sieve sieve = { &need, UINT64_MAX, &mark, &passes, &sum, 0, false };
+	struct scan q = { .sieve = &sieve };
+
+	for (need.op = NEED_SPANS; need.op <= NEED_BESIDE; need.op++)
+		block_scan_sifted(b, &q, need.op & 1, visit_span, NULL);
+	sieve.cnt = 1;
+	block_sum_up(b, &sieve, 0);
+	touched += sum_may_need(&sum, &need);
+}
+
 static void read_body(struct str body)
 {
 	struct block_source from = { &body, memory_read, body.len };
@@ -125,6 +143,7 @@ static void read_body(struct str body)
 		block_values(b, &fields[i], NULL, (struct time_range){ 1, 0 }, visit_value, NULL);
 		block_trace_fields(b, ids, 2, fields, 2, visit_span, NULL);
 		block_traces(b, ids, 2, visit_span, NULL);
+		sift_body(b, cond[i]);
 		q.where = NULL;
 		block_scan(b, &q, visit_span, NULL);
 		block_verify(b);
@@ -146,14 +165,27 @@ static void read_filter(struct str filter)
 {
 	static const struct trace_id id;
 	struct block_index x = index_;
+	uint64_t marks[64] = { 0 };
+	uint32_t cnt;
 
 	if (block_filter_check(filter))
 		return;
 	block_operations(filter, visit_operation, NULL);
 	block_tags(filter, visit_tag, NULL);
+	touched += block_marks(filter, marks, &cnt, ARRAY_LEN(marks));
 	touched += block_may_have_trace(filter, &id);
-	for (size_t i = 0; i < ARRAY_LEN(cond); i++)
+	for (size_t i = 0; i < ARRAY_LEN(cond); i++) {
+		const struct need root = { .op = NEED_ROOT, .where = cond[i] };
+		uint64_t mark = marks[0];
+		bool passes = true, doubled;
+		struct part_sum sum = { 0 };
+		struct sieve s = { &root, UINT64_MAX, &mark, &passes, &sum, 1, true };
+
 		touched += block_may_match(&x, filter, cond[i]);
+		touched += block_may_need(&x, filter, &s, &doubled);
+		touched += block_has_apart(filter, &s);
+		block_sum_most(&x, filter, &s);
+	}
 }
 
 /* Pairs of (offset, byte) are written over p. */

@@ -13,8 +13,8 @@
 /* Traces found at once. */
 #define FIND_MIN 32u
 #define FIND_MAX 4096u
-/* Traces looked at before all are sifted, which takes as long as looking at some ten thousand. */
-#define SIFT_AFTER 400u
+/* Traces looked at before all are sifted, which takes as long as looking at a thousand. */
+#define SIFT_AFTER 128u
 /* What looking at one trace may take beside the trace. */
 #define SCRATCH_MAX (256u << 20)
 
@@ -193,7 +193,7 @@ static int hunt_run(struct hunt *h, const struct place *page)
 		if (h->any_last)
 			cursor = h->last;
 		if (h->end->traces >= SIFT_AFTER)
-			err = finder_sift(&h->finder, from);
+			err = finder_sift(&h->finder);
 		if (!err)
 			err = finder_run(&h->finder, from, want, &all);
 		if (!err)
@@ -235,19 +235,12 @@ static const struct cond *choose_seek(struct hunt *h)
 	return c;
 }
 
-static const struct need *find_need(struct hunt *h)
-{
-	const struct search *q = h->q;
-	const struct need *n = need_least(h->mem, NEED_DURATION, (double)q->duration_min_ns);
-
-	return q->query ? need_and(h->mem, n, need_of_query(h->mem, q->query)) : n;
-}
-
 int search_run(struct store *s, const struct search *q,
 	       bool (*visit)(void *ctx, const struct search_trace *t), void *ctx,
 	       struct search_end *ret_end)
 {
 	struct hunt h = { .q = q, .visit = visit, .ctx = ctx, .end = ret_end };
+	struct needing needing = { 0 };
 	struct place page = { 0 };
 	int err = -EINVAL;
 
@@ -262,10 +255,11 @@ int search_run(struct store *s, const struct search *q,
 	err = -ENOMEM;
 	if (!h.mem || !h.scratch)
 		goto out;
+	needing.mem = h.mem;
 	h.field_cnt = search_fields(q, h.mem, &h.fields);
 	h.finder = (struct finder){ .store = s,
 				    .seek = choose_seek(&h),
-				    .need = find_need(&h),
+				    .need = need_of_search(&needing, q),
 				    .range = q->range,
 				    .deadline_ns = q->deadline_ns };
 	h.finder.fields = search_reads(q, h.mem, &h.finder.field_cnt);

@@ -18,7 +18,6 @@ struct collector {
 	uint32_t cnt, size, mask;
 	uint32_t max;
 	const struct place *from;
-	const struct sieve *sieve;
 	uint64_t floor_ns; /* what started before is not among the first max; 0: not known yet */
 	bool below;	   /* stopped there */
 	bool more;	   /* there may be others, or some were let go */
@@ -104,25 +103,7 @@ static bool collect(void *ctx, const struct span *s)
 {
 	struct collector *c = ctx;
 
-	if (c->sieve && !sieve_passes(c->sieve, store_trace_mark(&s->trace_id)))
-		return true;
 	return collect_place(c, (struct place){ s->start_ns, s->trace_id });
-}
-
-/* Extents of one place are in no order: what is below the floor is passed over, not the end. */
-static bool collect_extents(void *ctx, const struct trace_extent *x, uint32_t cnt, bool beyond)
-{
-	struct collector *c = ctx;
-
-	for (uint32_t i = 0; i < cnt; i++)
-		if (x[i].newest_ns && x[i].newest_ns >= c->floor_ns)
-			collect_place(c, (struct place){ x[i].newest_ns, x[i].id });
-	return true;
-}
-
-static bool wants_extent(void *ctx, uint32_t mark, bool beyond)
-{
-	return sieve_passes(((struct collector *)ctx)->sieve, mark);
 }
 
 /* What is left of the range behind 'from'. */
@@ -135,35 +116,20 @@ static struct time_range range_behind(const struct finder *f, const struct place
 	return r;
 }
 
-static int scan_extents(struct finder *f, struct collector *c, struct time_range r)
-{
-	const struct extents q = { .range = r,
-				   .times = true,
-				   .wants = wants_extent,
-				   .floor_ns = &c->floor_ns,
-				   .deadline_ns = f->deadline_ns };
-
-	return store_extents(f->store, &q, collect_extents, c);
-}
-
 static int scan(struct finder *f, struct collector *c, uint64_t from_ns)
 {
 	struct time_range r = range_behind(f, c->from);
+	struct scan q = { .where = f->seek,
+			  .floor_ns = &c->floor_ns,
+			  .sieve = f->sieve,
+			  .deadline_ns = f->deadline_ns };
 	int err;
 
 	r.from_ns = MAX(r.from_ns, from_ns);
 	if (r.to_ns && r.to_ns <= r.from_ns)
 		return 0;
-	if (f->sieve && f->seek->op == COND_TRUE) {
-		err = scan_extents(f, c, r);
-	} else {
-		const struct scan q = { .range = r,
-					.where = f->seek,
-					.floor_ns = &c->floor_ns,
-					.deadline_ns = f->deadline_ns };
-
-		err = store_scan(f->store, &q, collect, c);
-	}
+	q.range = r;
+	err = store_scan(f->store, &q, collect, c);
 	prune(c);
 	return err;
 }
@@ -173,70 +139,13 @@ static int collector_init(struct collector *c, const struct finder *f, const str
 {
 	uint32_t slots = 64;
 
-	*c = (struct collector){ .from = from, .sieve = f->sieve, .max = max, .size = 4 * max };
+	*c = (struct collector){ .from = from, .max = max, .size = 4 * max };
 	while (slots < 2 * c->size)
 		slots *= 2;
 	c->mask = slots - 1;
 	c->item = calloc(c->size, sizeof(*c->item));
 	c->slot = calloc(slots, sizeof(*c->slot));
 	return c->item && c->slot ? 0 : -ENOMEM;
-}
-
-/* ---- few that pass: their places from themselves -------------------------------------------- */
-
-/* No more than this pass: cheaper than all spans that satisfy the condition. */
-#define FEW 4096u
-
-struct own_places {
-	const struct finder *f;
-	struct collector *c;
-};
-
-static int take_own_place(void *ctx, const struct place *p, const struct trace *t)
-{
-	struct own_places *o = ctx;
-	struct place own = { 0 };
-
-	if (t)
-		own = place_of(o->f, t);
-	if (own.key_ns)
-		collect_place(o->c, own);
-	return 0;
-}
-
-static int find_few(struct finder *f, struct collector *c, uint32_t few)
-{
-	struct collector pass;
-	struct own_places own = { f, c };
-	int err = collector_init(&pass, f, NULL, 2 * few + 64);
-
-	if (!err)
-		err = scan_extents(f, &pass, range_behind(f, c->from));
-	if (!err && pass.more) {
-		err = scan(f, c, 0);
-	} else if (!err) {
-		free(f->item);
-		f->item = pass.item;
-		f->cnt = pass.cnt;
-		pass.item = NULL;
-		err = finder_each(f, NULL, take_own_place, &own);
-		prune(c);
-		c->below = false; /* they came in no order */
-	}
-	free(pass.item);
-	free(pass.slot);
-	return err;
-}
-
-static int find(struct finder *f, struct collector *c)
-{
-	uint32_t passing = f->sieve ? sieve_passing(f->sieve) : UINT32_MAX;
-
-	if (!passing)
-		return 0;
-	if (passing <= FEW && f->seek->op != COND_TRUE)
-		return find_few(f, c, passing);
-	return scan(f, c, 0);
 }
 
 int finder_run(struct finder *f, const struct place *from, uint32_t max, bool *ret_all)
@@ -246,7 +155,7 @@ int finder_run(struct finder *f, const struct place *from, uint32_t max, bool *r
 
 	if (err)
 		goto out;
-	err = find(f, &c);
+	err = scan(f, &c, 0);
 	if (!err && c.below) {
 		c.cnt = 0;
 		prune(&c);
@@ -265,7 +174,7 @@ out:
 	return err;
 }
 
-int finder_sift(struct finder *f, const struct place *from)
+int finder_sift(struct finder *f)
 {
 	const struct need *need = f->need;
 	int err;
@@ -273,13 +182,13 @@ int finder_sift(struct finder *f, const struct place *from)
 	f->need = NULL; /* once is enough */
 	if (!need || f->sieve)
 		return 0;
-	err = sieve_new(f->store, need, range_behind(f, from), f->deadline_ns, &f->sieve);
-	return err == -EOPNOTSUPP ? 0 : err;
+	err = store_sieve_new(f->store, need, f->deadline_ns, &f->sieve);
+	return err == -EOPNOTSUPP || err == -E2BIG ? 0 : err;
 }
 
 void finder_fini(struct finder *f)
 {
-	sieve_free(f->sieve);
+	store_sieve_free(f->sieve);
 	free(f->item);
 	f->item = NULL;
 }

@@ -33,7 +33,7 @@ struct finder {
 
 /* From now on traces that lack what is needed are not found. Worth its while once many were found
  * in vain. 0, -ETIMEDOUT, -EIO, -ENOMEM. */
-int finder_sift(struct finder *f, const struct place *from);
+int finder_sift(struct finder *f);
 /* The first max traces behind 'from' (NULL: of all), in order, in f->item; ret_all: there are no
  * more. A trace may be among them that has a newer span before 'from'. 0, -ETIMEDOUT, -EIO,
  * -ENOMEM. */

@@ -257,6 +257,8 @@ struct folded {
 	double value;
 };
 struct folded fold_scalar(const struct stage *s);
+/* What some span of a group satisfies that the stage lets through. */
+const struct cond *lower_scalar(struct arena *mem, const struct stage *s);
 /* Of two that must both be true of a trace the one that fewer spans satisfy, as far as can be told
  * without looking. */
 const struct cond *cond_cheaper(const struct cond *a, const struct cond *b);

@@ -221,7 +221,7 @@ struct folded fold_scalar(const struct stage *s)
 
 /* Not all spans lie on the other side of a number that their least, greatest or mean is on this
  * side of. */
-static const struct cond *lower_scalar(struct arena *mem, const struct stage *s)
+const struct cond *lower_scalar(struct arena *mem, const struct stage *s)
 {
 	struct folded f = fold_scalar(s);
 	const struct expr *of = f.agg ? f.agg->of : NULL;

@@ -1,48 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What of a TraceQL query the extent of a trace can answer with no. */
+/*
+ * What a search needs of a trace. Each set of spans that evaluation makes becomes one that holds
+ * it: what cannot be said is left out, which makes it larger. Where it is taken away from another
+ * ("not child of") nothing of it is said.
+ */
 #include "api/need.h"
+#include "api/search.h"
 #include "api/traceql_ast.h"
 
 #include <math.h>
 
-/* Logical operators one in another; past it nothing is said. */
+/* Sets one in another; past it nothing is said. */
 #define DEPTH_MAX (2 * TRACEQL_DEPTH_MAX)
 
-struct needing {
-	struct arena *mem;
-	uint32_t roots, depth;
-};
+static const struct need every = { .op = NEED_SPANS, .bit = NEED_BIT_OF_ALL };
 
 static const struct need *need_of_pipeline(struct needing *n, const struct stage *first);
 
-static const struct need *pair(struct arena *mem, enum need_op op, const struct need *a,
-			       const struct need *b)
-{
-	struct need *n = arena_alloc(mem, sizeof(*n));
+/* ---- building ------------------------------------------------------------------------------- */
 
-	if (n)
-		*n = (struct need){ .op = op, .left = a, .right = b };
-	return n;
+static const struct need *make(struct needing *n, struct need as)
+{
+	struct need *need = arena_alloc(n->mem, sizeof(*need));
+
+	if (need)
+		*need = as;
+	return need;
 }
 
-const struct need *need_and(struct arena *mem, const struct need *a, const struct need *b)
+static const struct need *spans(struct needing *n, enum need_op op, const struct cond *c)
 {
-	return a && b ? pair(mem, NEED_AND, a, b) : a ? a : b;
+	if (c->op == COND_TRUE || n->bits == NEED_BITS_MAX)
+		return NULL;
+	return make(n, (struct need){ .op = op, .where = c, .bit = (uint8_t)n->bits++ });
 }
 
-static const struct need *need_or(struct arena *mem, const struct need *a, const struct need *b)
+static const struct need *pair(struct needing *n, enum need_op op, const struct need *l,
+			       const struct need *r)
 {
-	return a && b ? pair(mem, NEED_OR, a, b) : NULL;
+	return make(n, (struct need){ .op = op, .left = l ? l : &every, .right = r ? r : &every });
+}
+
+static const struct need *both(struct needing *n, const struct need *l, const struct need *r)
+{
+	bool swap = l && r && (l->op == NEED_TOPS || l->op >= NEED_CHILD);
+
+	if (swap) /* what asks for less comes first: the other is asked of its traces alone */
+		return pair(n, NEED_BOTH, r, l);
+	return l && r ? pair(n, NEED_BOTH, l, r) : l ? l : r;
+}
+
+static const struct need *any(struct needing *n, const struct need *l, const struct need *r)
+{
+	return l && r ? pair(n, NEED_ANY, l, r) : NULL;
 }
 
 /* Every trace has a span, and none lasts less than no time. */
-const struct need *need_least(struct arena *mem, enum need_op op, double least)
+static const struct need *least(struct needing *n, enum need_op op, const struct need *of,
+				double at_least)
 {
-	struct need *n = least > (op == NEED_SPANS) ? arena_alloc(mem, sizeof(*n)) : NULL;
+	if (at_least <= (op == NEED_COUNT))
+		return of;
+	return make(n, (struct need){ .op = op, .left = of ? of : &every, .least = at_least });
+}
 
-	if (n)
-		*n = (struct need){ .op = op, .least = least };
-	return n;
+static const struct need *lasts(struct needing *n, double at_least)
+{
+	return at_least > 0 ? make(n, (struct need){ .op = NEED_DURATION, .least = at_least })
+			    : NULL;
 }
 
 /* Of a number of spans, which is whole. */
@@ -60,43 +85,54 @@ static bool at_least(enum op op)
 
 static const struct need *need_of_root(struct needing *n, const struct expr *e, bool service)
 {
-	struct need *need = arena_alloc(n->mem, sizeof(*need));
 	struct cond *c = arena_alloc(n->mem, sizeof(*c));
 
-	if (!need || !c || e->cond->op != COND_CMP || e->cond->cmp == CMP_EXISTS ||
-	    n->roots == NEED_ROOTS_MAX)
+	if (!c || e->cond->op != COND_CMP || e->cond->cmp == CMP_EXISTS)
 		return NULL;
 	*c = *e->cond;
 	c->field.kind = service ? FIELD_SERVICE : FIELD_NAME;
-	*need = (struct need){ .op = NEED_ROOT, .root = c, .root_bit = (uint8_t)n->roots++ };
-	return need;
+	return spans(n, NEED_ROOT, c);
+}
+
+static const struct need *need_of_number(struct needing *n, const struct expr *e, enum ask ask)
+{
+	const struct value *v = &e->right->value;
+	double low;
+
+	if (!at_least(e->op) || (v->type != VALUE_INT && v->type != VALUE_DOUBLE))
+		return NULL;
+	low = v->type == VALUE_INT ? (double)v->i : v->d;
+	if (ask == ASK_TRACE_DURATION)
+		return lasts(n, low);
+	return least(n, NEED_COUNT, NULL, least_whole(e->op, low) + 1); /* and itself */
 }
 
 static const struct need *need_of_compare(struct needing *n, const struct expr *e)
 {
 	const struct tql_field *f = e->left->kind == EXPR_FIELD ? e->left->field : NULL;
-	const struct value *v = &e->right->value;
-	double least;
 
 	if (!f || !e->cond)
 		return NULL;
+	if (f->ask == ASK_PARENT && !f->of_parent && e->right->type == TYPE_NIL && e->absent)
+		return make(n, (struct need){ .op = NEED_TOPS });
+	if (f->ask == ASK_FIELD && f->of_parent && e->cond->op == COND_CMP &&
+	    e->cond->cmp != CMP_EXISTS)
+		return pair(n, NEED_CHILD, spans(n, NEED_SPANS, e->cond), NULL);
 	if (f->ask == ASK_ROOT_NAME || f->ask == ASK_ROOT_SERVICE)
 		return need_of_root(n, e, f->ask == ASK_ROOT_SERVICE);
-	if (f->ask != ASK_TRACE_DURATION && f->ask != ASK_CHILDREN)
-		return NULL;
-	if (!at_least(e->op) || (v->type != VALUE_INT && v->type != VALUE_DOUBLE))
-		return NULL;
-	least = v->type == VALUE_INT ? (double)v->i : v->d;
-	if (f->ask == ASK_TRACE_DURATION)
-		return need_least(n->mem, NEED_DURATION, least);
-	return need_least(n->mem, NEED_SPANS, least_whole(e->op, least) + 1); /* and itself */
+	if (f->ask == ASK_TRACE_DURATION || f->ask == ASK_CHILDREN)
+		return need_of_number(n, e, f->ask);
+	return NULL;
 }
 
-/* The trace of a span that satisfies the expression needs this. */
+/* The spans that satisfy the expression. */
 static const struct need *need_of_expr(struct needing *n, const struct expr *e)
 {
+	struct lowered lowered = lower_expr(n->mem, e);
 	const struct need *l, *r;
 
+	if (lowered.exact)
+		return spans(n, NEED_SPANS, lowered.span);
 	if (e->kind == EXPR_CMP)
 		return need_of_compare(n, e);
 	if (e->kind != EXPR_LOGIC || n->depth == DEPTH_MAX)
@@ -105,10 +141,31 @@ static const struct need *need_of_expr(struct needing *n, const struct expr *e)
 	l = need_of_expr(n, e->left);
 	r = need_of_expr(n, e->right);
 	n->depth--;
-	return e->op == OP_AND ? need_and(n->mem, l, r) : need_or(n->mem, l, r);
+	return e->op == OP_AND ? both(n, l, r) : any(n, l, r);
 }
 
 /* ---- spansets and stages -------------------------------------------------------------------- */
+
+static const struct need *need_of_relation(struct needing *n, enum op op, const struct need *l,
+					   const struct need *r)
+{
+	switch (op) {
+	case OP_GT: return pair(n, NEED_CHILD, l, r);
+	case OP_LT: return pair(n, NEED_PARENT, l, r);
+	case OP_DESC: return pair(n, NEED_BELOW, l, r);
+	case OP_ANCE: return pair(n, NEED_ABOVE, l, r);
+	case OP_SIBLING: return pair(n, NEED_BESIDE, l, r);
+	case OP_UNION_CHILD: return any(n, pair(n, NEED_CHILD, l, r), pair(n, NEED_PARENT, r, l));
+	case OP_UNION_PARENT: return any(n, pair(n, NEED_PARENT, l, r), pair(n, NEED_CHILD, r, l));
+	case OP_UNION_DESC: return any(n, pair(n, NEED_BELOW, l, r), pair(n, NEED_ABOVE, r, l));
+	case OP_UNION_ANCE: return any(n, pair(n, NEED_ABOVE, l, r), pair(n, NEED_BELOW, r, l));
+	case OP_UNION_SIBLING:
+		return any(n, pair(n, NEED_BESIDE, l, r), pair(n, NEED_BESIDE, r, l));
+	case OP_OR: return any(n, l, r);
+	case OP_AND: return pair(n, NEED_EACH, l, r);
+	default: return r; /* the spans of it that do not stand so */
+	}
+}
 
 static const struct need *need_of_set(struct needing *n, const struct spanset *s)
 {
@@ -118,33 +175,36 @@ static const struct need *need_of_set(struct needing *n, const struct spanset *s
 		return need_of_expr(n, s->filter);
 	if (s->pipe)
 		return need_of_pipeline(n, s->pipe);
-	r = need_of_set(n, s->right);
-	if (s->op == OP_NRE || (s->op >= OP_NOT_CHILD && s->op <= OP_NOT_ANCE))
-		return r;
 	l = need_of_set(n, s->left);
-	return s->op == OP_OR ? need_or(n->mem, l, r) : need_and(n->mem, l, r);
+	r = need_of_set(n, s->right);
+	return need_of_relation(n, s->op, l, r);
 }
 
-static bool is_duration(const struct expr *e)
+static bool is_field(const struct expr *e, enum ask ask, enum field_kind kind)
 {
-	return e->kind == EXPR_FIELD && !e->field->of_parent &&
-	       (e->field->ask == ASK_TRACE_DURATION ||
-		(e->field->ask == ASK_FIELD && e->field->field.kind == FIELD_DURATION));
+	return e->kind == EXPR_FIELD && !e->field->of_parent && e->field->ask == ask &&
+	       (ask != ASK_FIELD || e->field->field.kind == kind);
 }
 
-static const struct need *need_of_scalar(struct needing *n, const struct stage *s)
+/* What a group of these spans must be that the stage lets through. */
+static const struct need *need_of_scalar(struct needing *n, const struct stage *s,
+					 const struct need *of)
 {
 	struct folded f = fold_scalar(s);
+	const struct cond *some = lower_scalar(n->mem, s);
 
+	if (some->op != COND_TRUE)
+		of = pair(n, NEED_HAS, of, spans(n, NEED_SPANS, some));
 	if (!f.agg || !at_least(f.cmp))
-		return NULL;
+		return of;
 	if (f.agg->agg == AGG_COUNT)
-		return need_least(n->mem, NEED_SPANS, least_whole(f.cmp, f.value));
-	if (!is_duration(f.agg->of))
-		return NULL;
+		return least(n, NEED_COUNT, of, least_whole(f.cmp, f.value));
 	/* rounding of a sum and of an average is far below this */
-	return need_least(n->mem, f.agg->agg == AGG_SUM ? NEED_PRODUCT : NEED_DURATION,
-			  f.value * (1 - 1e-6));
+	if (f.agg->agg == AGG_SUM && is_field(f.agg->of, ASK_FIELD, FIELD_DURATION))
+		return least(n, NEED_SUM, of, f.value * (1 - 1e-6));
+	if (f.agg->agg != AGG_SUM && is_field(f.agg->of, ASK_TRACE_DURATION, FIELD_DURATION))
+		return both(n, of, lasts(n, f.value * (1 - 1e-6)));
+	return of;
 }
 
 static const struct need *need_of_pipeline(struct needing *n, const struct stage *first)
@@ -153,16 +213,28 @@ static const struct need *need_of_pipeline(struct needing *n, const struct stage
 
 	for (const struct stage *s = first; s && s->kind != STAGE_METRIC; s = s->next) {
 		if (s->kind == STAGE_SPANSET)
-			all = need_and(n->mem, all, need_of_set(n, s->set));
+			all = both(n, all, need_of_set(n, s->set));
 		else if (s->kind == STAGE_SCALAR)
-			all = need_and(n->mem, all, need_of_scalar(n, s));
+			all = need_of_scalar(n, s, all);
 	}
 	return all;
 }
 
-const struct need *need_of_query(struct arena *mem, const struct traceql *q)
+const struct need *need_of_query(struct needing *n, const struct traceql *q)
 {
-	struct needing n = { .mem = mem };
+	return need_of_pipeline(n, q->first);
+}
 
-	return need_of_pipeline(&n, q->first);
+const struct need *need_of_search(struct needing *n, const struct search *q)
+{
+	const struct need *all = lasts(n, (double)q->duration_min_ns), *calls, *query;
+
+	if (q->calls) {
+		calls = q->where ? spans(n, NEED_SPANS, q->where) : NULL;
+		calls = pair(n, q->calls_directly ? NEED_CHILD : NEED_BELOW, calls,
+			     spans(n, NEED_SPANS, q->calls));
+		all = both(n, all, calls);
+	}
+	query = q->query ? need_of_query(n, q->query) : NULL;
+	return all && query ? pair(n, NEED_EACH, all, query) : all ? all : query;
 }

@@ -109,14 +109,15 @@ static int count_trace(void *ctx, const struct place *p, const struct trace *t)
 
 static int count_traces(struct run *r)
 {
+	struct needing needing = { .mem = r->f.mem };
 	struct finder f = { .store = r->store,
 			    .seek = cond_cheaper(r->lowered.span, r->lowered.other),
-			    .need = need_of_query(r->f.mem, r->f.q->query),
+			    .need = need_of_query(&needing, r->f.q->query),
 			    .range = r->scan.range,
 			    .deadline_ns = r->scan.deadline_ns };
 	struct place from;
 	bool all = false, first = true;
-	int err = finder_sift(&f, NULL);
+	int err = finder_sift(&f);
 
 	while (!err && !all) {
 		from = r->last;

@@ -48,8 +48,9 @@ void block_builder_free(struct block_builder *b);
 /* 0 or -EBADMSG. To be called once on what comes from a disk, before the others. */
 int block_filter_check(struct str filter);
 bool block_may_have_trace(struct str filter, const struct trace_id *id);
-/* Of its traces: the same four bytes wherever the trace is. Their number, at most max. */
-uint32_t block_marks(struct str filter, uint32_t from, uint32_t *ret_marks, uint32_t max);
+/* Of its traces, at most max: the same 40 bits wherever a trace is. False: the low eight are not
+ * known, and 0. */
+bool block_marks(struct str filter, uint64_t *ret_marks, uint32_t *ret_cnt, uint32_t max);
 /* False only when no span of the block can satisfy it. */
 bool block_may_match(const struct block_index *x, struct str filter, const struct cond *c);
 /* Each (service, name, kind) once; each (kind of attribute, key) once. */
@@ -83,15 +84,54 @@ int block_trace_fields(struct block *b, const struct trace_id *ids, size_t cnt,
 /* As store_scan(), newest first. Returns 1 when the visitor ended it. */
 int block_scan(struct block *b, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *s), void *ctx);
-/* As store_extents() for what is exact; 'beyond' goes to q->wants. Returns 1 when the visitor ended
- * it. */
-int block_extents(struct block *b, const struct extents *q, bool beyond,
-		  bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt, bool beyond),
-		  void *ctx);
+/* The same where it is known whether a trace has two spans with the same id (block_may_need). */
+int block_scan_sifted(struct block *b, const struct scan *q, bool doubled,
+		      bool (*visit)(void *ctx, const struct span *s), void *ctx);
 /* As store_values(). */
 int block_values(struct block *b, const struct field *f, const struct cond *where,
 		 struct time_range r, bool (*visit)(void *ctx, const struct value *v), void *ctx);
 /* Every section decompressed and its checksum compared. 0 or -EBADMSG. */
 int block_verify(struct block *b);
+
+/* ---- traces by what is needed of them ---- */
+
+/* What all blocks together have of a trace that is in several. All of it only grows with what is
+ * added. */
+struct part_sum {
+	uint32_t bits; /* 1 << need.bit: a span satisfies it; << 16: and has no parent */
+	uint32_t spans;
+	uint64_t start_ns, end_ns; /* of the first span, of the last to end */
+};
+#define PART_TOP (1u << 31) /* a span has no parent */
+_Static_assert(16 + NEED_BIT_OF_ALL == 31, "that all have none says the same");
+
+/* Traces that are in one block alone are judged there, span by span; the others by their sums. */
+struct sieve {
+	const struct need *need;
+	uint64_t known;	      /* which bits of marks all blocks have */
+	uint64_t *mark;	      /* of the others, in order */
+	bool *passes;	      /* of the others */
+	struct part_sum *sum; /* ... until that is known */
+	uint32_t cnt;
+	bool any; /* of them passes */
+};
+
+/* False only when no trace that is whole in the block has what is needed. doubled: there may be two
+ * spans of a trace with the same id. */
+bool block_may_need(const struct block_index *x, struct str filter, const struct sieve *s,
+		    bool *ret_doubled);
+/* Has the block one of the others that passes? */
+bool block_has_apart(struct str filter, const struct sieve *s);
+/* Adds to the sums of the others the most that the block may have of them. */
+void block_sum_most(const struct block_index *x, struct str filter, struct sieve *s);
+/* Where the mark stands, or would. */
+uint32_t sieve_find(const struct sieve *s, uint64_t mark);
+/* Adds what the block has of those that pass. */
+int block_sum_up(struct block *b, struct sieve *s, uint64_t deadline_ns);
+/* May a trace with this sum have what is needed? */
+bool sum_may_need(const struct part_sum *sum, const struct need *n);
+/* Bytes of 0 or 1, one for each row: leaves those of traces that the sieve lets through. */
+int block_need(struct block *b, const struct sieve *s, bool doubled, uint64_t deadline_ns,
+	       uint8_t *mask);
 
 #endif

@@ -135,6 +135,8 @@ struct sorted {
 	uint64_t *value;       /* column after column */
 	uint32_t *shape_first; /* where a shape's columns begin in shape_column */
 	uint32_t *shape_column;
+	uint64_t *parent; /* of a row, in the final order: as INTS_PARENT */
+	bool doubled;	  /* two spans of a trace have the same id */
 };
 
 /* Fills ret_index; its filter holds what block_filter.c reads. */

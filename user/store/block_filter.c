@@ -1,30 +1,61 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the filter beside a body tells without reading the body. */
-#include "store/block_format.h"
+#include "store/block_filter.h"
 
 #include <errno.h>
 
-/* The parts of a filter; empty where it is malformed. */
-struct filter {
-	struct str operations, tags, traces, pairs;
-};
+struct topless topless_of(const struct filter_view *f)
+{
+	return (struct topless){ .c = cursor_of(f->topless.p, f->topless.len) };
+}
 
-static bool filter_parse(struct str from, struct filter *ret)
+bool topless_next(struct topless *t, size_t traces)
+{
+	uint64_t step;
+
+	if (!cursor_left(&t->c) || t->c.bad)
+		return false;
+	step = take_varint(&t->c);
+	t->c.bad |= step >= traces || (t->begun && !step);
+	t->at += t->c.bad ? 0 : step;
+	t->c.bad |= t->at >= traces;
+	t->begun = true;
+	return !t->c.bad;
+}
+
+static void parse_whole(struct cursor c, struct filter_view *f)
+{
+	f->longest_ns = take_varint(&c);
+	f->whole_flags = take_varint(&c);
+	f->marks_more = take_str(&c, f->traces.len / 4);
+	f->spans = take_str(&c, f->traces.len / 4);
+	f->topless = take_str(&c, cursor_left(&c));
+	f->old = c.bad;
+}
+
+bool filter_parse(struct str from, struct filter_view *ret)
 {
 	struct cursor c = cursor_of(from.p, from.len);
-	uint32_t len[FILTER_PARTS];
-	bool ok = take_u32le(&c) == FILTER_MAGIC;
+	uint32_t len[FILTER_PARTS] = { 0 }, magic = take_u32le(&c);
+	bool old = magic == FILTER_MAGIC_OLD, ok = old || magic == FILTER_MAGIC;
+	struct str whole;
 
+	*ret = (struct filter_view){ .old = old };
 	take_u32le(&c); /* the checksum is looked at once */
-	for (size_t i = 0; i < FILTER_PARTS; i++)
+	for (size_t i = 0; i < (old ? FILTER_PARTS_OLD : FILTER_PARTS); i++)
 		len[i] = take_u32le(&c);
 	ret->operations = take_str(&c, len[0]);
 	ret->tags = take_str(&c, len[1]);
 	ret->traces = take_str(&c, len[2]);
 	ret->pairs = take_str(&c, len[3]);
+	whole = take_str(&c, len[4]);
 	ok = ok && !c.bad && c.p == c.end;
+	if (ok && !old) {
+		parse_whole(cursor_of(whole.p, whole.len), ret);
+		ok = !ret->old;
+	}
 	if (!ok)
-		*ret = (struct filter){ 0 };
+		*ret = (struct filter_view){ .old = true };
 	return ok;
 }
 
@@ -62,46 +93,39 @@ static bool marks_have(struct str marks, uint64_t hash)
 
 bool block_may_have_trace(struct str filter, const struct trace_id *id)
 {
-	struct filter f;
+	struct filter_view f;
 
 	if (!filter_parse(filter, &f))
 		return true;
 	return marks_have(f.traces, text_hash((struct str){ (const char *)id->b, sizeof(id->b) }));
 }
 
-uint32_t block_marks(struct str filter, uint32_t from, uint32_t *ret_marks, uint32_t max)
+uint64_t filter_mark(const struct filter_view *f, size_t i)
 {
-	struct filter f;
-	uint32_t cnt = 0;
+	return (uint64_t)mark_at(f->traces, i) << 8 | (f->old ? 0 : (uint8_t)f->marks_more.p[i]);
+}
 
-	if (!filter_parse(filter, &f))
-		return 0;
-	for (size_t i = from; i < f.traces.len / 4 && cnt < max; i++)
-		ret_marks[cnt++] = mark_at(f.traces, i);
-	return cnt;
+bool block_marks(struct str filter, uint64_t *ret_marks, uint32_t *ret_cnt, uint32_t max)
+{
+	struct filter_view f;
+	uint32_t cnt;
+
+	filter_parse(filter, &f);
+	cnt = (uint32_t)MIN(f.traces.len / 4, max);
+	for (uint32_t i = 0; i < cnt; i++)
+		ret_marks[i] = filter_mark(&f, i);
+	*ret_cnt = cnt;
+	return !f.old;
 }
 
 /* ---- lists ---- */
 
-struct operation {
-	struct str service, name;
-	uint32_t kind;
-};
-
-/* Walks them: operations stand in the order of their services. */
-struct operations {
-	struct cursor services, at;
-	uint64_t left;
-	uint64_t passed; /* services, the current one too */
-	struct str service;
-};
-
-static void operations_begin(struct operations *o, struct str from)
+void operations_begin(struct operations *o, const struct filter_view *f)
 {
-	struct cursor c = cursor_of(from.p, from.len);
+	struct cursor c = cursor_of(f->operations.p, f->operations.len);
 	uint64_t cnt = take_varint(&c);
 
-	*o = (struct operations){ .services = c };
+	*o = (struct operations){ .services = c, .old = f->old };
 	for (uint64_t i = 0; i < cnt && !c.bad; i++)
 		take_text(&c);
 	o->services.end = c.p;
@@ -109,7 +133,7 @@ static void operations_begin(struct operations *o, struct str from)
 	o->at = c;
 }
 
-static bool operations_next(struct operations *o, struct operation *ret)
+bool operations_next(struct operations *o, struct operation *ret)
 {
 	uint64_t service;
 
@@ -118,6 +142,8 @@ static bool operations_next(struct operations *o, struct operation *ret)
 	o->left--;
 	service = take_varint(&o->at);
 	ret->kind = (uint32_t)take_varint(&o->at);
+	ret->top = o->old || ret->kind & 1;
+	ret->kind >>= !o->old;
 	ret->name = take_text(&o->at);
 	o->at.bad |= service + 1 < o->passed;
 	for (; o->passed <= service && !o->services.bad; o->passed++)
@@ -134,10 +160,10 @@ void block_operations(struct str filter,
 {
 	struct operations o;
 	struct operation op;
-	struct filter f;
+	struct filter_view f;
 
 	filter_parse(filter, &f);
-	operations_begin(&o, f.operations);
+	operations_begin(&o, &f);
 	while (operations_next(&o, &op))
 		visit(ctx, op.service, op.name, (enum span_kind)op.kind);
 }
@@ -159,7 +185,7 @@ static bool take_tag(struct cursor *c, struct tag *ret)
 void block_tags(struct str filter, void (*visit)(void *ctx, enum field_kind kind, struct str key),
 		void *ctx)
 {
-	struct filter f;
+	struct filter_view f;
 	struct cursor c;
 	struct tag t;
 	uint64_t cnt;
@@ -171,9 +197,10 @@ void block_tags(struct str filter, void (*visit)(void *ctx, enum field_kind kind
 		visit(ctx, t.kind, t.key);
 }
 
-static bool lists_are_good(const struct filter *f)
+static bool lists_are_good(const struct filter_view *f)
 {
 	struct cursor c = cursor_of(f->tags.p, f->tags.len);
+	struct topless topless = topless_of(f);
 	uint64_t cnt = take_varint(&c);
 	struct operations o;
 	struct operation op;
@@ -181,9 +208,11 @@ static bool lists_are_good(const struct filter *f)
 
 	for (uint64_t i = 0; i < cnt && !c.bad; i++)
 		c.bad |= !take_tag(&c, &t) || t.kind > FIELD_LINK_ATTR;
-	if (c.bad || c.p != c.end)
+	while (topless_next(&topless, f->traces.len / 4))
+		;
+	if (c.bad || c.p != c.end || topless.c.bad)
 		return false;
-	operations_begin(&o, f->operations);
+	operations_begin(&o, f);
 	while (operations_next(&o, &op))
 		;
 	return !o.at.bad && !o.left && o.at.p == o.at.end;
@@ -192,7 +221,7 @@ static bool lists_are_good(const struct filter *f)
 int block_filter_check(struct str filter)
 {
 	struct cursor c = cursor_of(filter.p, filter.len);
-	struct filter f;
+	struct filter_view f;
 
 	if (!filter_parse(filter, &f))
 		return -EBADMSG;
@@ -213,7 +242,7 @@ static const struct truth unknown = { true, true };
 
 struct question {
 	const struct block_index *index;
-	struct filter f;
+	struct filter_view f;
 	const struct operation *op; /* spans of this one; NULL: of any */
 	bool asked_op;		    /* some answer depends on it */
 };
@@ -231,7 +260,7 @@ static bool as_whole(const struct value *v, int64_t *ret)
 }
 
 /* May an attribute with this key equal v? */
-static bool tag_may_equal(const struct filter *f, const struct tag *t, const struct value *v)
+static bool tag_may_equal(const struct filter_view *f, const struct tag *t, const struct value *v)
 {
 	struct value as = *v;
 	bool number = v->type == VALUE_INT || v->type == VALUE_DOUBLE;
@@ -256,7 +285,7 @@ static bool tag_may_equal(const struct filter *f, const struct tag *t, const str
 	return bloom_has(f->pairs, h);
 }
 
-static bool attr_may(const struct filter *f, const struct cond *c)
+static bool attr_may(const struct filter_view *f, const struct cond *c)
 {
 	enum field_kind kind = c->field.kind;
 	struct cursor at = cursor_of(f->tags.p, f->tags.len);
@@ -407,10 +436,18 @@ bool block_may_match(const struct block_index *x, struct str filter, const struc
 	if (!q.asked_op)
 		return true;
 	/* service, name and kind are tried together: both may be there, but not on one span */
-	operations_begin(&o, q.f.operations);
+	operations_begin(&o, &q.f);
 	q.op = &op;
 	while (operations_next(&o, &op))
 		if (cond_may(&q, c).yes)
 			return true;
 	return false;
+}
+
+bool operation_may(const struct block_index *x, const struct filter_view *f,
+		   const struct operation *op, const struct cond *c)
+{
+	struct question q = { .index = x, .f = *f, .op = op };
+
+	return cond_may(&q, c).yes;
 }

@@ -117,12 +117,14 @@ void take_resource(struct cursor *c, struct arena *mem, struct resource *ret);
 void put_scope(struct buf *b, const struct scope *s);
 void take_scope(struct cursor *c, struct arena *mem, struct scope *ret);
 
-/* ---- filters: head, operations, tags, marks of traces, bloom of pairs ---- */
+/* ---- filters: head, operations, tags, marks of traces, bloom of pairs, whole traces ---- */
 
-#define FILTER_MAGIC	0x32465454u /* TTF2 */
-#define FILTER_PARTS	4
-#define FILTER_HEAD_LEN (8u + 4 * FILTER_PARTS) /* magic, checksum, lengths */
-#define BLOOM_HASHES	7
+#define FILTER_MAGIC	 0x33465454u /* TTF3 */
+#define FILTER_MAGIC_OLD 0x32465454u /* TTF2: an operation's kind stands alone, no whole traces */
+#define FILTER_PARTS	 5
+#define FILTER_PARTS_OLD 4
+#define FILTER_HEAD_LEN	 (8u + 4 * FILTER_PARTS) /* magic, checksum, lengths */
+#define BLOOM_HASHES	 7
 /* Types whose values are looked for in the bloom of pairs. */
 #define INDEXED_TYPES (1u << VALUE_STR | 1u << VALUE_BOOL | 1u << VALUE_INT)
 
@@ -164,6 +166,18 @@ static inline uint32_t trace_mark(uint64_t hash)
 {
 	return (uint32_t)(hash >> 32);
 }
+
+/* The same and eight bits more, which stand apart: of ten million traces some fifty share one. */
+static inline uint64_t trace_long_mark(uint64_t hash)
+{
+	return hash >> 24;
+}
+
+/* The last part: of the block's traces the longest in ns, flags; of each, in the order of their
+ * marks, the rest of its mark and its spans, a byte each; of those without a span that has no
+ * parent their places, the first and the steps between. */
+#define WHOLE_DOUBLED 1u   /* two spans of one have the same id */
+#define WHOLE_MANY    255u /* spans, or more */
 
 static inline uint32_t bloom_bit(uint64_t h, uint32_t i, uint32_t bytes)
 {

@@ -18,6 +18,12 @@ struct pair_group {
 	uint32_t first, cnt;
 };
 
+/* A trace in one number, so that they are sorted quickly: its mark, its spans, whether one of them
+ * has no parent. */
+#define ENTRY_MARK_SHIFT  24
+#define ENTRY_SPANS_SHIFT 1
+#define ENTRY_TOP	  1u
+
 struct indexer {
 	struct block_builder *b;
 	struct dict services, operations;
@@ -29,6 +35,8 @@ struct indexer {
 	uint64_t *seen;	 /* scratch: a set of values, emptied by who uses it */
 	uint32_t chosen; /* groups in the filter */
 	uint32_t chosen_pairs;
+	uint64_t *trace;     /* entries by their marks; as much room behind them */
+	uint64_t longest_ns; /* of the traces */
 };
 
 /* ---- names ---- */
@@ -36,8 +44,9 @@ struct indexer {
 static int add_operations(struct indexer *x)
 {
 	struct block_builder *b = x->b;
-	uint32_t *service = calloc(b->resources.cnt + 1, sizeof(*service));
-	int err = service ? 0 : -ENOMEM;
+	uint32_t *service = calloc(b->resources.cnt + 1, sizeof(*service)), at = 0;
+	bool *top = calloc(b->row_cnt + 1, sizeof(*top));
+	int err = service && top ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; i < b->resources.cnt && !err; i++) {
 		struct cursor c = cursor_of(b->resources.entry[i].p, b->resources.entry[i].len);
@@ -51,8 +60,15 @@ static int add_operations(struct indexer *x)
 		const uint32_t op[3] = { service[r->resource], r->kind, r->name };
 		struct str key = { (const char *)op, sizeof(op) };
 
-		err = dict_add(&x->operations, &b->home, key) == DICT_NONE ? -ENOMEM : 0;
+		at = dict_add(&x->operations, &b->home, key);
+		err = at == DICT_NONE ? -ENOMEM : 0;
+		if (!err)
+			top[at] = top[at] || !span_id_is_set(&r->parent);
 	}
+	/* nothing is looked up in it any more */
+	for (uint32_t i = 0; i < x->operations.cnt && !err; i++)
+		x->operations.entry[i].hash = top[i];
+	free(top);
 	free(service);
 	return err;
 }
@@ -74,7 +90,6 @@ static void put_operations(struct indexer *x, struct buf *to)
 	for (uint32_t i = 0; i < x->services.cnt; i++)
 		put_text(to, dict_str(&x->services, i));
 	put_varint(to, d->cnt);
-	/* nothing is looked up in it any more */
 	if (d->cnt)
 		qsort(d->entry, d->cnt, sizeof(*d->entry), by_service);
 	for (uint32_t i = 0; i < d->cnt; i++) {
@@ -82,7 +97,7 @@ static void put_operations(struct indexer *x, struct buf *to)
 
 		memcpy(op, d->entry[i].p, sizeof(op));
 		put_varint(to, op[0]);
-		put_varint(to, op[1]);
+		put_varint(to, (uint64_t)op[1] << 1 | d->entry[i].hash);
 		put_text(to, dict_str(&x->b->names, op[2]));
 	}
 }
@@ -303,13 +318,15 @@ static uint32_t put_pairs(struct indexer *x, struct buf *to)
 	return bytes;
 }
 
-/* Ascending, a byte of them at a time, from the lowest; the other half of 'number' is scratch. */
-static void sort_numbers(uint32_t *number, uint32_t cnt)
+/* By their marks, a byte of them at a time, from the lowest; the other half of 'entry' is scratch.
+ */
+static void sort_entries(uint64_t *entry, uint32_t cnt)
 {
-	uint32_t *from = number, *to = number + cnt;
+	uint64_t *from = entry, *to = entry + cnt;
 
-	for (int shift = 0; shift < 32; shift += 8) {
-		uint32_t first[257] = { 0 }, *done = to;
+	for (int shift = ENTRY_MARK_SHIFT; shift < 64; shift += 8) {
+		uint32_t first[257] = { 0 };
+		uint64_t *done = to;
 
 		for (uint32_t i = 0; i < cnt; i++)
 			first[(from[i] >> shift & 255) + 1]++;
@@ -320,6 +337,34 @@ static void sort_numbers(uint32_t *number, uint32_t cnt)
 		to = from;
 		from = done;
 	}
+	if (from != entry)
+		memcpy(entry, from, cnt * sizeof(*entry));
+}
+
+static int list_traces(struct indexer *x, const struct sorted *s)
+{
+	const struct dict *traces = &x->b->traces;
+
+	x->trace = malloc((2 * (size_t)traces->cnt + 1) * sizeof(*x->trace));
+	if (!x->trace)
+		return -ENOMEM;
+	for (uint32_t t = 0, row = 0; t < traces->cnt; t++) {
+		uint64_t mark = trace_long_mark(traces->entry[t].hash), end_ns = 0;
+		uint32_t end = row + s->trace_rows[t];
+		bool top = false;
+
+		for (; row < end; row++) {
+			top = top || !s->parent[row];
+			end_ns = MAX(end_ns, x->b->row[s->order[row]].end_ns);
+		}
+		if (end_ns > s->trace_start[t])
+			x->longest_ns = MAX(x->longest_ns, end_ns - s->trace_start[t]);
+		x->trace[t] = mark << ENTRY_MARK_SHIFT |
+			      MIN(s->trace_rows[t], WHOLE_MANY) << ENTRY_SPANS_SHIFT |
+			      (top ? ENTRY_TOP : 0);
+	}
+	sort_entries(x->trace, traces->cnt);
+	return 0;
 }
 
 /*
@@ -328,25 +373,36 @@ static void sort_numbers(uint32_t *number, uint32_t cnt)
  */
 static uint32_t put_traces(struct indexer *x, struct buf *to)
 {
-	const struct dict *traces = &x->b->traces;
-	uint32_t *mark = malloc((2 * (size_t)traces->cnt + 1) * sizeof(*mark));
+	uint32_t cnt = x->b->traces.cnt;
 
-	if (!mark) {
-		to->failed = true;
-		return 0;
+	for (uint32_t i = 0; i < cnt; i++)
+		put_u32(to, (uint32_t)(x->trace[i] >> 32));
+	return cnt * (uint32_t)sizeof(uint32_t);
+}
+
+static uint32_t put_whole(struct indexer *x, const struct sorted *s, struct buf *to)
+{
+	uint32_t cnt = x->b->traces.cnt, before = 0;
+	size_t at = to->len;
+
+	put_varint(to, x->longest_ns);
+	put_varint(to, s->doubled ? WHOLE_DOUBLED : 0);
+	for (uint32_t i = 0; i < cnt; i++)
+		buf_add_char(to, (char)(x->trace[i] >> ENTRY_MARK_SHIFT));
+	for (uint32_t i = 0; i < cnt; i++)
+		buf_add_char(to, (char)(x->trace[i] >> ENTRY_SPANS_SHIFT));
+	for (uint32_t i = 0; i < cnt; i++) {
+		if (x->trace[i] & ENTRY_TOP)
+			continue;
+		put_varint(to, i - before);
+		before = i;
 	}
-	for (uint32_t i = 0; i < traces->cnt; i++)
-		mark[i] = trace_mark(traces->entry[i].hash);
-	sort_numbers(mark, traces->cnt);
-	for (uint32_t i = 0; i < traces->cnt; i++)
-		put_u32(to, mark[i]);
-	free(mark);
-	return traces->cnt * (uint32_t)sizeof(uint32_t);
+	return (uint32_t)(to->len - at);
 }
 
 /* ---- all of it ---- */
 
-static int put_filter(struct indexer *x, struct buf *to)
+static int put_filter(struct indexer *x, const struct sorted *s, struct buf *to)
 {
 	uint32_t part[FILTER_PARTS], check;
 	size_t at;
@@ -361,6 +417,7 @@ static int put_filter(struct indexer *x, struct buf *to)
 	part[1] = (uint32_t)(to->len - at);
 	part[2] = put_traces(x, to);
 	part[3] = put_pairs(x, to);
+	part[4] = put_whole(x, s, to);
 	if (to->failed)
 		return -ENOMEM;
 	to->len = 0;
@@ -368,7 +425,7 @@ static int put_filter(struct indexer *x, struct buf *to)
 	put_u32(to, 0);
 	for (size_t i = 0; i < FILTER_PARTS; i++)
 		put_u32(to, part[i]);
-	to->len = FILTER_HEAD_LEN + part[0] + part[1] + part[2] + part[3];
+	to->len = FILTER_HEAD_LEN + part[0] + part[1] + part[2] + part[3] + part[4];
 	check = htole32(body_check(to->p + 8, to->len - 8));
 	memcpy(to->p + 4, &check, sizeof(check));
 	return 0;
@@ -397,7 +454,9 @@ int filter_build(struct block_builder *b, const struct sorted *s, struct block_i
 	if (!err)
 		err = add_pairs(&x, s);
 	if (!err)
-		err = put_filter(&x, &ret_index->filter);
+		err = list_traces(&x, s);
+	if (!err)
+		err = put_filter(&x, s, &ret_index->filter);
 	sum_up(b, ret_index);
 	dict_fini(&x.services);
 	dict_fini(&x.operations);
@@ -406,5 +465,6 @@ int filter_build(struct block_builder *b, const struct sorted *s, struct block_i
 	free(x.pair);
 	free(x.group);
 	free(x.seen);
+	free(x.trace);
 	return err;
 }

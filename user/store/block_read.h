@@ -175,7 +175,10 @@ void field_fini(struct attr_field *f);
 /* Bytes of 0 or 1, one for each row, of spans in the range that satisfy the condition. */
 int match_rows(struct block *b, const struct cond *c, struct time_range r, uint64_t deadline_ns,
 	       uint8_t *ret_mask);
-/* The same of one comparison, among rows in 'in'. */
+/* The same of any spans, among rows in 'in'; ret_mask becomes a part of it. */
+int match_among(struct block *b, const struct cond *c, uint64_t deadline_ns, const uint8_t *in,
+		uint8_t *ret_mask);
+/* The same of one comparison. */
 int match_leaf(struct block *b, const struct cond *c, const uint8_t *in, uint8_t *out);
 
 #endif

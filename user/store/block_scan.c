@@ -20,9 +20,8 @@ static int late(uint64_t deadline_ns)
 	return deadline_ns && clock_mono_ns() > deadline_ns ? -ETIMEDOUT : 0;
 }
 
-/* out becomes a part of in. */
-static int match(struct block *b, const struct cond *c, uint64_t deadline_ns, const uint8_t *in,
-		 uint8_t *out)
+int match_among(struct block *b, const struct cond *c, uint64_t deadline_ns, const uint8_t *in,
+		uint8_t *out)
 {
 	uint8_t *rest = NULL, *more = NULL;
 	int err = late(deadline_ns);
@@ -39,7 +38,7 @@ static int match(struct block *b, const struct cond *c, uint64_t deadline_ns, co
 	}
 	if (c->op == COND_CMP)
 		return match_leaf(b, c, in, out);
-	err = match(b, c->left, deadline_ns, in, out);
+	err = match_among(b, c->left, deadline_ns, in, out);
 	if (err || c->op == COND_NOT || (c->op == COND_AND && !any_row(out, b->rows)))
 		goto out;
 	rest = malloc((size_t)b->rows + 1);
@@ -48,7 +47,7 @@ static int match(struct block *b, const struct cond *c, uint64_t deadline_ns, co
 	for (uint32_t i = 0; i < b->rows && !err; i++)
 		rest[i] = c->op == COND_AND ? out[i] : in[i] & !out[i];
 	if (!err)
-		err = match(b, c->right, deadline_ns, rest, more);
+		err = match_among(b, c->right, deadline_ns, rest, more);
 	for (uint32_t i = 0; i < b->rows && !err; i++)
 		out[i] = c->op == COND_AND ? more[i] : out[i] | more[i];
 out:
@@ -74,7 +73,7 @@ int match_rows(struct block *b, const struct cond *c, struct time_range r, uint6
 	memset(in, 1, b->rows);
 	for (uint32_t i = 0; i < b->rows && !all; i++)
 		in[i] = b->start[i] >= r.from_ns && (!r.to_ns || b->start[i] < r.to_ns);
-	err = match(b, c, deadline_ns, in, ret_mask);
+	err = match_among(b, c, deadline_ns, in, ret_mask);
 	free(in);
 	return err;
 }
@@ -128,8 +127,8 @@ static int visit_newest(struct block *b, const struct want *w, struct found *hea
 	return err;
 }
 
-int block_scan(struct block *b, const struct scan *q,
-	       bool (*visit)(void *ctx, const struct span *s), void *ctx)
+int block_scan_sifted(struct block *b, const struct scan *q, bool doubled,
+		      bool (*visit)(void *ctx, const struct span *s), void *ctx)
 {
 	uint8_t *mask = malloc((size_t)b->rows + 1);
 	bool *column = calloc((size_t)b->column_cnt + 1, sizeof(*column));
@@ -141,6 +140,8 @@ int block_scan(struct block *b, const struct scan *q,
 
 	if (mask && column)
 		err = match_rows(b, q->where, q->range, q->deadline_ns, mask);
+	if (!err && q->sieve && any_row(mask, b->rows))
+		err = block_need(b, q->sieve, doubled, q->deadline_ns, mask);
 	if (err || !any_row(mask, b->rows))
 		goto out;
 	err = load_starts(b);
@@ -160,4 +161,10 @@ out:
 	free(column);
 	free(heap);
 	return err;
+}
+
+int block_scan(struct block *b, const struct scan *q,
+	       bool (*visit)(void *ctx, const struct span *s), void *ctx)
+{
+	return block_scan_sifted(b, q, true, visit, ctx);
 }

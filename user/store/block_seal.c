@@ -271,6 +271,7 @@ static void sorted_fini(struct sorted *s)
 	free(s->value);
 	free(s->shape_first);
 	free(s->shape_column);
+	free(s->parent);
 }
 
 static int sort_block(struct block_builder *b, struct sorted *s)
@@ -311,17 +312,19 @@ static uint64_t id_bits(const struct span_id *id)
 	return load_u64(id->b);
 }
 
-/* What INTS_PARENT says of each row; those outside the block are appended to ret_outside. */
-static int find_parents(const struct block_builder *b, const struct sorted *s, uint64_t *ret_code,
-			struct buf *ret_outside)
+/* Fills s->parent; the ids of parents outside the block are appended to ret_outside. */
+static int find_parents(const struct block_builder *b, struct sorted *s, struct buf *ret_outside)
 {
 	uint32_t mask = 15, *slot, first = 0;
+	uint64_t *code = s->parent = calloc(b->row_cnt + 1, sizeof(*code));
 
 	while (mask < 2 * b->row_cnt)
 		mask = 2 * mask + 1;
 	slot = calloc(mask + 1, sizeof(*slot));
-	if (!slot)
+	if (!slot || !code) {
+		free(slot);
 		return -ENOMEM;
+	}
 	for (uint32_t i = 0; i < b->row_cnt; i++) {
 		const struct row *r = &b->row[s->order[i]], *o;
 		uint64_t at = parent_slot(b, r->trace, id_bits(&r->id)) & mask;
@@ -331,6 +334,7 @@ static int find_parents(const struct block_builder *b, const struct sorted *s, u
 			if (o->trace == r->trace && id_bits(&o->id) == id_bits(&r->id))
 				break;
 		}
+		s->doubled = s->doubled || slot[at];
 		if (!slot[at])
 			slot[at] = i + 1;
 	}
@@ -340,18 +344,17 @@ static int find_parents(const struct block_builder *b, const struct sorted *s, u
 
 		if (i && b->row[s->order[i - 1]].trace != r->trace)
 			first = i;
-		ret_code[i] = 0;
 		if (!span_id_is_set(&r->parent))
 			continue;
-		ret_code[i] = 1;
+		code[i] = 1;
 		for (; slot[at]; at = (at + 1) & mask) {
 			o = &b->row[s->order[slot[at] - 1]];
 			if (o->trace == r->trace && id_bits(&o->id) == id_bits(&r->parent)) {
-				ret_code[i] = 2 + slot[at] - 1 - first;
+				code[i] = 2 + slot[at] - 1 - first;
 				break;
 			}
 		}
-		if (ret_code[i] == 1)
+		if (code[i] == 1)
 			buf_add(ret_outside, r->parent.b, sizeof(r->parent.b));
 	}
 	free(slot);
@@ -383,10 +386,9 @@ static void write_rows_column(struct writer *w, const struct sorted *s, enum bod
 	write_ints(w, v, b->row_cnt, 0);
 }
 
-static int write_integers(struct writer *w, const struct sorted *s, struct buf *outside)
+static void write_integers(struct writer *w, const struct sorted *s)
 {
 	const struct block_builder *b = w->b;
-	int err;
 
 	for (uint32_t t = 0; t < b->traces.cnt; t++)
 		w->gather[t] = s->trace_rows[t];
@@ -394,13 +396,9 @@ static int write_integers(struct writer *w, const struct sorted *s, struct buf *
 	write_ints(w, s->trace_start, b->traces.cnt, 0);
 	write_rows_column(w, s, INTS_START);
 	write_rows_column(w, s, INTS_DURATION);
-	err = find_parents(b, s, w->gather, outside);
-	if (err)
-		return err;
-	write_ints(w, w->gather, b->row_cnt, 0);
+	write_ints(w, s->parent, b->row_cnt, 0);
 	for (enum body_ints i = INTS_KIND; i < INTS_CNT; i++)
 		write_rows_column(w, s, i);
-	return 0;
 }
 
 /* A table's entries one after the other, as many as the directory says. */
@@ -479,20 +477,13 @@ static int write_attributes(struct writer *w, const struct sorted *s)
 
 /* ---- the body ---- */
 
-static int write_sections(struct writer *w, const struct sorted *s)
+static int write_sections(struct writer *w, const struct sorted *s, const struct buf *outside)
 {
-	struct buf outside = { 0 };
-	int err;
-
 	put_varint(&w->columns, w->b->row_cnt);
 	put_varint(&w->columns, w->b->traces.cnt);
-	err = write_integers(w, s, &outside);
-	if (!err) {
-		write_bytes(w, s, &outside);
-		err = write_attributes(w, s);
-	}
-	buf_fini(&outside);
-	return err;
+	write_integers(w, s);
+	write_bytes(w, s, outside);
+	return write_attributes(w, s);
 }
 
 /* Head and directory, then what was written. */
@@ -523,7 +514,7 @@ static int finish(struct writer *w, struct buf *ret_body)
 int block_seal(struct block_builder *b, int level, struct buf *ret_body,
 	       struct block_index *ret_index)
 {
-	struct buf body = { 0 };
+	struct buf body = { 0 }, outside = { 0 };
 	struct writer w = { .b = b, .body = &body, .level = level };
 	struct sorted s = { 0 };
 	int err = -ENOMEM;
@@ -532,11 +523,13 @@ int block_seal(struct block_builder *b, int level, struct buf *ret_body,
 	w.gather = calloc(MAX(b->row_cnt, b->traces.cnt) + 1, sizeof(*w.gather));
 	if (w.gather)
 		err = sort_block(b, &s);
+	if (!err)
+		err = find_parents(b, &s, &outside);
 	/* the filter first: writing renumbers texts */
 	if (!err)
 		err = filter_build(b, &s, ret_index);
 	if (!err)
-		err = write_sections(&w, &s);
+		err = write_sections(&w, &s, &outside);
 	if (!err)
 		err = finish(&w, ret_body);
 	if (err)
@@ -546,6 +539,7 @@ int block_seal(struct block_builder *b, int level, struct buf *ret_body,
 	sorted_fini(&s);
 	free(w.gather);
 	buf_fini(&body);
+	buf_fini(&outside);
 	buf_fini(&w.columns);
 	buf_fini(&w.sections);
 	buf_fini(&w.raw);

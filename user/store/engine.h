@@ -305,6 +305,7 @@ struct engine {
 	uint64_t clock_base_ns; /* the machine's clock, at clock_boot_ns of the boot clock */
 	uint64_t clock_boot_ns;
 	uint64_t bad_blocks;
+	uint64_t unsifted; /* searches that looked at every trace their spans did not rule out */
 
 	pthread_mutex_t roll_lock;
 	pthread_mutex_t lock; /* of what follows */
@@ -322,7 +323,7 @@ struct engine {
 	int commit_err; /* of the last commit: one line in the log for a row of them */
 	bool stop;
 	struct books books;
-	struct gauge gauges[3];
+	struct gauge gauges[4];
 	pthread_cond_t commit_wake, care_wake;
 	pthread_t commit_thread, care_thread;
 	bool commit_runs, care_runs;
@@ -371,10 +372,12 @@ int engine_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
 			const struct field *fields, size_t field_cnt, struct trace_sink out);
 int engine_scan(struct store *s, const struct scan *q,
 		bool (*visit)(void *ctx, const struct span *sp), void *ctx);
-int engine_extents(struct store *s, const struct extents *q,
-		   bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt,
-				 bool beyond),
-		   void *ctx);
+int engine_sieve_new(struct store *s, const struct need *need, uint64_t deadline_ns,
+		     struct sieve **ret_sieve);
+/* Whether a block may have traces that the sieve lets through. */
+bool sieve_may_have(const struct sieve *s, const struct block_index *x, struct str filter,
+		    bool *ret_doubled);
+struct block_index row_index(const struct block_row *row); /* without a filter */
 int engine_services(struct store *s, struct time_range r,
 		    void (*visit)(void *ctx, struct str service), void *ctx);
 int engine_operations(struct store *s, struct str service, struct time_range r,

@@ -160,6 +160,11 @@ static double read_bad(void *ctx)
 	return (double)__atomic_load_n(&((struct engine *)ctx)->bad_blocks, __ATOMIC_RELAXED);
 }
 
+static double read_unsifted(void *ctx)
+{
+	return (double)__atomic_load_n(&((struct engine *)ctx)->unsifted, __ATOMIC_RELAXED);
+}
+
 static double read_queued(void *ctx)
 {
 	struct engine *e = ctx;
@@ -190,6 +195,9 @@ static void register_figures(struct engine *e)
 	const struct gauge figures[] = {
 		{ "store_bad_blocks_total", "corrupted blocks that were found and skipped",
 		  "counter", read_bad, e },
+		{ "store_unsifted_searches_total",
+		  "searches of whole traces, of which too many are apart to be told from the rest",
+		  "counter", read_unsifted, e },
 		{ "store_queue_bytes", "memory of spans that are not durable yet", "gauge",
 		  read_queued, e },
 		{ "store_bytes", "files of the store", "gauge", read_bytes, e },

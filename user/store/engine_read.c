@@ -62,10 +62,9 @@ int engine_each(struct engine *e, struct time_range r,
 	return err;
 }
 
-static int may_match(struct view *v, const struct block_row *row, const struct cond *c,
-		     bool *ret_may)
+struct block_index row_index(const struct block_row *row)
 {
-	struct block_index x = {
+	return (struct block_index){
 		.spans = row->spans,
 		.traces = row->traces,
 		.errors = row->errors,
@@ -73,6 +72,12 @@ static int may_match(struct view *v, const struct block_row *row, const struct c
 		.start_max_ns = row->start_max_ns,
 		.duration_max_ns = row->duration_max_ns,
 	};
+}
+
+static int may_match(struct view *v, const struct block_row *row, const struct cond *c,
+		     bool *ret_may)
+{
+	struct block_index x = row_index(row);
 	struct filter *f;
 	int err;
 
@@ -186,25 +191,44 @@ static bool scan_span(void *ctx, const struct span *sp)
 	return s->visit(s->ctx, sp);
 }
 
+/* Whether the block may have spans that are asked for, of traces that are. */
+static int scan_may(struct view *v, const struct block_row *row, const struct scan *q,
+		    bool *ret_doubled, bool *ret_may)
+{
+	struct block_index x = row_index(row);
+	struct filter *f;
+	int err = may_match(v, row, q->where, ret_may);
+
+	*ret_doubled = true;
+	if (err || !*ret_may || !q->sieve)
+		return err;
+	err = view_filter(v, row, &f);
+	if (err)
+		return err;
+	*ret_may = sieve_may_have(q->sieve, &x, (struct str){ f->data, f->len }, ret_doubled);
+	filter_release(f);
+	return 0;
+}
+
 static int scan_block(void *ctx, struct view *v, const struct block_row *row)
 {
 	struct scanning *s = ctx;
 	struct body *b;
-	bool may;
+	bool may, doubled;
 	int err;
 
 	if (s->q->deadline_ns && clock_mono_ns() >= s->q->deadline_ns)
 		return -ETIMEDOUT;
 	if (s->q->floor_ns && row->start_max_ns < *s->q->floor_ns)
 		return 0;
-	err = may_match(v, row, s->q->where, &may);
+	err = scan_may(v, row, s->q, &doubled, &may);
 	if (err || !may)
 		return err;
 	err = view_borrow(v, row, &b);
 	if (err)
 		return err;
 	s->any = false;
-	err = block_scan(b->block, s->q, scan_span, s);
+	err = block_scan_sifted(b->block, s->q, doubled, scan_span, s);
 	view_give_back(v, b, s->any && err >= 0);
 	return err;
 }

@@ -37,11 +37,9 @@ struct store_ops {
 			    const struct field *fields, size_t field_cnt, struct trace_sink out);
 	int (*scan)(struct store *s, const struct scan *q,
 		    bool (*visit)(void *ctx, const struct span *sp), void *ctx);
-	/* NULL: there are no such places */
-	int (*extents)(struct store *s, const struct extents *q,
-		       bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt,
-				     bool beyond),
-		       void *ctx);
+	/* NULL: it has none */
+	int (*sieve_new)(struct store *s, const struct need *need, uint64_t deadline_ns,
+			 struct sieve **ret_sieve);
 	int (*services)(struct store *s, struct time_range r,
 			void (*visit)(void *ctx, struct str service), void *ctx);
 	int (*operations)(struct store *s, struct str service, struct time_range r,
@@ -63,6 +61,8 @@ struct store_ops {
 	int (*rollups)(struct store *s, struct time_range r,
 		       void (*visit)(void *ctx, const struct store_rollup *row), void *ctx);
 };
+
+void sieve_free(struct sieve *s); /* engine_sieve.c; NULL is fine */
 
 extern const struct store_ops engine_embedded;	 /* engine.c */
 extern const struct store_ops engine_clickhouse; /* clickhouse.c */

@@ -3,7 +3,8 @@
  * What is asked of a store: a condition over one span, as a tree. Every query language of the API
  * (TraceQL, Jaeger's parameters, our own JSON) is lowered to it; an engine either evaluates it on
  * its own columns, translates it, or calls cond_match(). Questions about several spans of a trace
- * (A calls B, counts) are the caller's, on the traces that a scan finds.
+ * (A calls B, counts) are the caller's, on the traces that a scan finds; what they need of a trace
+ * (struct need) spares it most of those that are not meant.
  *
  * Trees live in an arena of who builds them and are not changed once built; any thread may read.
  */
@@ -96,5 +97,37 @@ struct patterns {
 int cond_regex(struct arena *mem, struct patterns *p, struct field f, bool negate, struct str text,
 	       const struct cond **ret_cond, char why[128]);
 void patterns_free(struct patterns *p);
+
+/*
+ * What must be true of a whole trace, as a tree of sets of its spans: the set at the top is not
+ * empty. For each an engine may take a larger set, never a smaller one.
+ */
+enum need_op {
+	NEED_SPANS,    /* that satisfy 'where' */
+	NEED_TOPS,     /* whose parent is not in the trace */
+	NEED_DURATION, /* all, if first start to last end is at least 'least' ns; else none */
+	NEED_ROOT,     /* all, if the trace's root satisfies 'where' (service, name); else none */
+	NEED_COUNT,    /* left, if it has at least 'least' */
+	NEED_SUM,      /* left, if it lasts at least 'least' ns, durations added */
+	NEED_HAS,      /* left, if some of it is in right */
+	NEED_BOTH,     /* what is in left and in right */
+	NEED_ANY,      /* what is in left or in right */
+	NEED_EACH,     /* the same, if neither is empty; else none */
+	NEED_CHILD,    /* of right what has its parent in left */
+	NEED_BELOW,    /* ... an ancestor */
+	NEED_PARENT,   /* ... a child */
+	NEED_ABOVE,    /* ... a descendant */
+	NEED_BESIDE,   /* ... a sibling */
+};
+
+struct need {
+	enum need_op op;
+	uint8_t bit; /* NEED_SPANS, NEED_ROOT: its own, below NEED_BITS_MAX */
+	const struct need *left, *right;
+	const struct cond *where; /* NULL: all */
+	double least;
+};
+#define NEED_BITS_MAX	15u
+#define NEED_BIT_OF_ALL NEED_BITS_MAX /* where it is NULL */
 
 #endif

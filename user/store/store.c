@@ -123,16 +123,15 @@ int store_scan(struct store *s, const struct scan *q,
 	return s->ops->scan(s, q, visit, ctx);
 }
 
-int store_extents(struct store *s, const struct extents *q,
-		  bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt, bool beyond),
-		  void *ctx)
+int store_sieve_new(struct store *s, const struct need *need, uint64_t deadline_ns,
+		    struct sieve **ret_sieve)
 {
-	return s->ops->extents ? s->ops->extents(s, q, visit, ctx) : -EOPNOTSUPP;
+	return s->ops->sieve_new ? s->ops->sieve_new(s, need, deadline_ns, ret_sieve) : -EOPNOTSUPP;
 }
 
-uint32_t store_trace_mark(const struct trace_id *id)
+void store_sieve_free(struct sieve *sieve)
 {
-	return (uint32_t)(XXH3_64bits(id->b, sizeof(id->b)) >> 32);
+	sieve_free(sieve);
 }
 
 int store_services(struct store *s, struct time_range r,

@@ -91,6 +91,8 @@ int store_traces(struct store *s, const struct trace_id *ids, size_t cnt, struct
 int store_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
 		       const struct field *fields, size_t field_cnt, struct trace_sink out);
 
+struct sieve;
+
 struct scan {
 	struct time_range range;
 	const struct cond *where; /* NULL: every span */
@@ -102,44 +104,23 @@ struct scan {
 	bool whole;
 	/* NULL, or what the visitor may raise: spans that started before it need not come. */
 	const uint64_t *floor_ns;
-	uint64_t deadline_ns; /* monotonic; -ETIMEDOUT when it passes; 0: none */
+	const struct sieve *sieve; /* NULL, or: spans of traces that it holds back need not come */
+	uint64_t deadline_ns;	   /* monotonic; -ETIMEDOUT when it passes; 0: none */
 };
 /* Blocks newest first, within a block newest first; the span is borrowed for the call. The visitor
  * returns false to end the scan. 0, -ETIMEDOUT, -EIO, -ENOMEM. */
 int store_scan(struct store *s, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *sp), void *ctx);
 
-/* What one place of the store (a block, say) has of a trace; a trace has one of each of its places.
+/*
+ * Which traces may have what is needed: looks once at which are in several places of the store, and
+ * at what each place has of those. Traces that come or grow later are judged by what there was.
+ * 0; -EOPNOTSUPP (the engine has none), -E2BIG (too many are apart), -ETIMEDOUT, -EIO, -ENOMEM. The
+ * need must outlive it.
  */
-struct trace_extent {
-	struct trace_id id;
-	uint32_t mark;	    /* store_trace_mark() of it */
-	bool loose;	    /* no id, spans, newest_ns or top; the times are bounds */
-	bool top;	    /* one of its spans has no parent; where that was asked for */
-	uint32_t spans;	    /* those stored twice count twice */
-	uint64_t start_ns;  /* of the first span; times where they were asked for */
-	uint64_t end_ns;    /* of the last to end */
-	uint64_t newest_ns; /* the latest start in the range; 0: none */
-};
-
-struct extents {
-	struct time_range range; /* places that touch it, */
-	bool beyond;		 /* and after them all others */
-	bool times, tops;	 /* are asked for */
-	uint64_t loose_ns;	 /* places no longer than this may be told of loosely */
-	/* Whether this trace's is to come, by its mark; NULL: all. ctx is the visitor's. */
-	bool (*wants)(void *ctx, uint32_t mark, bool beyond);
-	/* NULL, or what the visitor may raise: places that end before it need not come. */
-	const uint64_t *floor_ns;
-	uint64_t deadline_ns; /* monotonic; -ETIMEDOUT when it passes; 0: none */
-};
-/* Places newest first, some extents at a time; the visitor returns false to end. No spans are read.
- * 0, -EOPNOTSUPP (the engine has no such places), -ETIMEDOUT, -EIO, -ENOMEM. */
-int store_extents(struct store *s, const struct extents *q,
-		  bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt, bool beyond),
-		  void *ctx);
-/* The same for the same trace, and mostly another one for others. */
-uint32_t store_trace_mark(const struct trace_id *id);
+int store_sieve_new(struct store *s, const struct need *need, uint64_t deadline_ns,
+		    struct sieve **ret_sieve);
+void store_sieve_free(struct sieve *sieve); /* NULL is fine */
 
 /* Names that occur in blocks touching the range; each once, sorted; from indexes, no spans read. */
 int store_services(struct store *s, struct time_range r,

@@ -22,9 +22,9 @@ struct store {
 	struct arena *mem;
 	struct resource *resource[16];
 	uint32_t resource_cnt;
-	uint32_t scans, loads, extents; /* how often it was asked */
-	uint64_t visited;		/* spans handed out by scans */
-	int err;			/* what reading ends with */
+	uint32_t scans, loads, sieves; /* how often it was asked */
+	uint64_t visited;	       /* spans handed out by scans */
+	int err;		       /* what reading ends with */
 };
 
 static struct store memory;
@@ -129,41 +129,21 @@ int store_scan(struct store *s, const struct scan *q,
 	return s->err;
 }
 
-uint32_t store_trace_mark(const struct trace_id *id)
-{
-	return (uint32_t)id->b[0] << 24 | (uint32_t)id->b[15] << 16;
-}
-
 int store_stats(struct store *s, struct store_stats *ret)
 {
 	*ret = (struct store_stats){ .spans = s->cnt, .traces = s->cnt };
 	return s->err;
 }
 
-/* Each span is a place of its own. */
-int store_extents(struct store *s, const struct extents *q,
-		  bool (*visit)(void *ctx, const struct trace_extent *x, uint32_t cnt, bool beyond),
-		  void *ctx)
+int store_sieve_new(struct store *s, const struct need *need, uint64_t deadline_ns,
+		    struct sieve **ret_sieve)
 {
-	bool go_on = true;
+	s->sieves++;
+	return -EOPNOTSUPP;
+}
 
-	s->extents++;
-	for (uint32_t i = 0; i < 2 * s->cnt && go_on; i++) {
-		const struct span *at = s->span[i % s->cnt];
-		bool beyond = i >= s->cnt, in = in_range(at, q->range);
-		struct trace_extent x = { .id = at->trace_id,
-					  .mark = store_trace_mark(&at->trace_id),
-					  .top = q->tops && !span_id_is_set(&at->parent_id),
-					  .spans = 1,
-					  .start_ns = at->start_ns,
-					  .end_ns = at->end_ns,
-					  .newest_ns = in ? at->start_ns : 0 };
-
-		if (in != beyond && (!beyond || q->beyond) &&
-		    (!q->wants || q->wants(ctx, x.mark, beyond)))
-			go_on = visit(ctx, &x, 1, beyond);
-	}
-	return s->err;
+void store_sieve_free(struct sieve *sieve)
+{
 }
 
 /* The span with nothing that was not asked for. */
