@@ -291,7 +291,9 @@ static int open_store(struct backend *b)
 
 	if (err)
 		fprintf(stderr, "telltale: %s%s\n", why,
-			err == -EACCES ? "; run as root, or keep it elsewhere: --store DIR" : "");
+			err == -EACCES	 ? "; run as root, or keep it elsewhere: --store DIR"
+			: err == -ENOSPC ? "; make room, or keep it elsewhere: --store DIR"
+					 : "");
 	return err;
 }
 

@@ -12,7 +12,7 @@ import random
 import subprocess
 import time
 
-from cases_9store import START, ask, change, post, request, spans_of, stats, there
+from cases_9store import START, ask, change, fill_up, post, request, small_disk, spans_of, stats, there
 from lib import Gateway, Skip, TELLTALE, check, check_balance, equal, need, wait_for
 
 
@@ -124,6 +124,31 @@ def case_past_its_bytes_the_oldest_go(env):
     check_balance(g.port)
     equal(g.finish(), 0, "exit status")
     return f"{sum(served)} of {len(traces)} traces are left in {used} bytes"
+
+
+def case_on_a_full_disk_what_is_old_makes_room(env):
+    """Also where an archived trace, which cannot be copied then, keeps the partition that it is in."""
+    with small_disk(env) as disk:
+        g = Gateway(env, "--retention", "8s", "--store", os.path.join(disk, "store"))
+        traces, rng = [], random.Random(3)
+        for n in range(40):
+            trace, body = request(n, 5)
+            body = json.loads(body)
+            for s in body["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+                s["attributes"].append({"key": "noise", "value": {"stringValue": base64.b64encode(rng.randbytes(30000)).decode()}})
+            equal(post(g.http, json.dumps(body).encode())[0], 200, "status")
+            traces.append(trace)
+            if n == 0:
+                equal(change(g.port, "PUT", f"/traces/{trace}/archive")[0], 204, "archiving")
+            time.sleep(0.1)
+        fill_up(os.path.join(disk, "ballast"))
+        equal(post(g.http, request(99)[1])[0], 503, "status on a full disk")
+        wait_for(lambda: post(g.http, request(99)[1])[0] == 200, "what is old to make room")
+        there(g.port, traces[0], 5)
+        wait_for(lambda: all(gone(g.port, t) for t in traces[1:]), "the others to go")
+        check_balance(g.port)
+        equal(g.finish(), 0, "exit status")
+        equal(stats(env, g.store)["bad_blocks"], 0, "bad blocks")
 
 
 def case_small_blocks_are_merged(env):

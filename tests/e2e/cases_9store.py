@@ -2,6 +2,7 @@
 """The gateway's store: what was acknowledged is there, whatever happens to it."""
 import glob
 import http.client
+import contextlib
 import json
 import os
 import signal
@@ -140,12 +141,25 @@ def fill_up(path):
             pass
 
 
-def case_a_full_disk_refuses_and_recovers(env):
+@contextlib.contextmanager
+def small_disk(env):
+    """A directory on a file system of 16 MB."""
     disk = env.path("disk-of-store")
     os.mkdir(disk)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "telltale-test", disk], capture_output=True).returncode:
         raise Skip("cannot mount a tmpfs here")
     try:
+        yield disk
+    finally:
+        for p in env.processes:
+            if p.name == "gateway":
+                p.stop()
+        subprocess.run(["umount", disk], check=True)
+        os.rmdir(disk)
+
+
+def case_a_full_disk_refuses_and_recovers(env):
+    with small_disk(env) as disk:
         g = Gateway(env, "--store", os.path.join(disk, "store"))
         first, body = request(0)
         equal(post(g.http, body)[0], 200, "status")
@@ -173,12 +187,28 @@ def case_a_full_disk_refuses_and_recovers(env):
         os.unlink(os.path.join(disk, "ballast"))
         wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on")
         there(g.port, again, 10)
+        equal(change(g.port, "PUT", f"/traces/{again}/archive")[0], 204, "archiving")
+        fill_up(os.path.join(disk, "ballast"))
+        status, reply = change(g.port, "PUT", f"/traces/{last}/archive")
+        check(status == 503 and "no room on the disk" in str(reply), f"archiving on a full disk: {status} {reply}")
         equal(g.finish(), 0, "exit status")
-    finally:
-        for p in env.processes:
-            if p.name == "gateway":
-                p.stop()
-        subprocess.run(["umount", disk], check=True)
+
+
+def case_a_store_on_a_disk_that_was_always_full(env):
+    """One line says so; once there is room it is made as ever."""
+    with small_disk(env) as disk:
+        fill_up(os.path.join(disk, "ballast"))
+        store = os.path.join(disk, "store")
+        r = env.run([TELLTALE, "gateway", "--store", store, "--listen", "127.0.0.1:0", "--otlp-http", "off",
+                     "--otlp-grpc", "off"])
+        check(r.returncode == 1 and store in r.stderr and "; make room, or" in r.stderr and
+              len(r.stderr.splitlines()) == 1, f"{r.returncode} {r.stderr!r}")
+        os.unlink(os.path.join(disk, "ballast"))
+        g = Gateway(env, "--store", store)
+        trace, body = request(0)
+        equal(post(g.http, body)[0], 200, "status")
+        there(g.port, trace, 10)
+        equal(g.finish(), 0, "exit status")
 
 
 def case_a_damaged_block_is_named_and_the_rest_served(env):

@@ -121,9 +121,9 @@ static void retain(struct engine *e, struct part **parts, size_t cnt)
 		if (!is_too_old(e, p) && !(e->cfg.max_bytes && bytes > e->cfg.max_bytes))
 			break;
 		size = part_bytes_settled(p);
-		if (!let_go(e, p))
-			break;
-		bytes -= size;
+		/* one that cannot go yet stops no other: that may make the room it needs */
+		if (let_go(e, p))
+			bytes -= size;
 	}
 }
 

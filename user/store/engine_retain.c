@@ -137,28 +137,74 @@ static void save_trace(void *ctx, const struct trace *t)
 	block_builder_free(b);
 }
 
+/* Of a partition what belongs to a->ids. */
+static int each_archived(struct view *v, struct saving *a, struct trace_sink out)
+{
+	int err;
+
+	if (!a->cnt)
+		return 0;
+	a->some = malloc(a->cnt * sizeof(*a->ids));
+	a->gather = gather_new(a->ids, a->cnt);
+	err = a->some && a->gather ? view_each(v, (struct time_range){ 0 }, save_block, a)
+				   : -ENOMEM;
+	if (!err)
+		err = gather_finish(a->gather, out);
+	gather_free(a->gather);
+	free(a->some);
+	return err ? err : a->err;
+}
+
 static int save_archived(struct view *v, struct part *keep)
 {
 	struct saving a = { .keep = keep, .received_ns = v->part->end_ns };
 	struct trace_id *ids = NULL;
 	int err = list_archived(keep, &ids, &a.cnt);
 
-	if (err || !a.cnt)
-		goto out;
 	a.ids = ids;
-	a.some = malloc(a.cnt * sizeof(*ids));
-	a.gather = gather_new(ids, a.cnt);
-	err = a.some && a.gather ? view_each(v, (struct time_range){ 0 }, save_block, &a) : -ENOMEM;
 	if (!err)
-		err = gather_finish(a.gather, (struct trace_sink){ &a, save_trace });
-	if (!err)
-		err = a.err;
-out:
-	gather_free(a.gather);
-	free(a.some);
+		err = each_archived(v, &a, (struct trace_sink){ &a, save_trace });
 	free(ids);
 	return err;
 }
+
+/* ---- going without saving -------------------------------------------------------------------- */
+
+struct id_list {
+	struct trace_id *ids;
+	size_t cnt;
+};
+
+static void list_id(void *ctx, const struct trace_id *id)
+{
+	struct id_list *l = ctx;
+
+	if (l->cnt < ARCHIVED_MAX)
+		l->ids[l->cnt++] = *id;
+}
+
+static void note_trace(void *ctx, const struct trace *t)
+{
+	*(bool *)ctx = true;
+}
+
+/* Is there anything in it that must outlive it? Nothing is written. */
+static bool holds_kept(struct view *v)
+{
+	struct engine *e = v->part->engine;
+	struct id_list list = { calloc(ARCHIVED_MAX, sizeof(*list.ids)), 0 };
+	struct saving a = { 0 };
+	bool held = e->cfg.rollup_ns || !list.ids || engine_archived(&e->base, list_id, &list);
+
+	a.ids = list.ids;
+	a.cnt = list.cnt;
+	if (!held && each_archived(v, &a, (struct trace_sink){ &held, note_trace }))
+		held = true;
+	free(list.ids);
+	return held;
+}
+
+/* ---- a partition goes ------------------------------------------------------------------------ */
 
 static int note_gone(struct part *keep, uint64_t seq)
 {
@@ -190,16 +236,10 @@ static int save(struct view *v, struct part *keep)
 	return err;
 }
 
-static void count_one(void *ctx, const struct trace_id *id)
-{
-	++*(size_t *)ctx;
-}
-
 int part_save(struct part *p)
 {
 	struct part *keep = keep_of(p->engine);
 	struct view v;
-	size_t archived = 0;
 	int err = part_is_aside(keep) ? -ENOENT : view_open(p, &v);
 
 	if (err) { /* nothing can be saved, or nowhere */
@@ -208,8 +248,7 @@ int part_save(struct part *p)
 	}
 	err = save(&v, keep);
 	/* on a full disk it must be able to go, for that makes room: when nothing is kept of it */
-	if (err == -ENOSPC && !p->engine->cfg.rollup_ns &&
-	    !engine_archived(&p->engine->base, count_one, &archived) && !archived)
+	if (err == -ENOSPC && !holds_kept(&v))
 		err = 0;
 	view_close(&v);
 	part_put(keep);
