@@ -13,3 +13,11 @@ __noinline bool conn_outlived(__u64 sock)
 	bpf_map_delete_elem(&conns_by_sock, &sock);
 	return true;
 }
+
+__noinline bool filter_port_listed(__u32 lport, __u32 rport)
+{
+	__u16 local = lport, remote = rport;
+
+	return bpf_map_lookup_elem(&filter_ports, &local) ||
+	       bpf_map_lookup_elem(&filter_ports, &remote);
+}

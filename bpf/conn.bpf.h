@@ -118,16 +118,12 @@ static __always_inline __u32 sock_netns(struct sock *sk)
 	return BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 }
 
+/* In conn.bpf.c: whether one of these ports is listed. */
+bool filter_port_listed(__u32 lport, __u32 rport);
+
 static __always_inline bool filter_port_ok(struct sock *sk)
 {
-	__u16 lport, rport;
-
-	if (!filter_ports_on)
-		return true;
-	lport = sock_lport(sk);
-	rport = sock_rport(sk);
-	return bpf_map_lookup_elem(&filter_ports, &lport) ||
-	       bpf_map_lookup_elem(&filter_ports, &rport);
+	return !filter_ports_on || filter_port_listed(sock_lport(sk), sock_rport(sk));
 }
 
 /* What was not accepted on a listening port was dialled. */

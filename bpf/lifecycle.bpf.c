@@ -2,6 +2,8 @@
 /* Connections begin and end; segments sent again. */
 #include "conn.bpf.h"
 
+#define ECANCELED 125
+
 static __always_inline void note_listener(struct sock *sk)
 {
 	struct listener_key key = {};
@@ -124,22 +126,43 @@ int scan_listeners(struct bpf_iter__tcp *ctx)
 	return 0;
 }
 
+static __always_inline bool scan_selected(__u32 tgid)
+{
+	struct proc_state *p;
+
+	if (!filter_on)
+		return true;
+	p = bpf_map_lookup_elem(&procs, &tgid);
+	return p && p->selected;
+}
+
+/* A socket is looked at no more, unless another process has it that is. */
+static __always_inline void scan_forget(struct sock *sk)
+{
+	struct conn_state *c = conn_current(sk);
+
+	if (!c || (filter_port_ok(sk) && scan_selected(c->tgid)))
+		return;
+	if (c->flags & CONN_ANNOUNCED)
+		conn_tell_end(c, ECANCELED, 0);
+	conn_clear_pending(c);
+	conn_delete(sk);
+}
+
 static __always_inline void scan_socket(struct sock *sk, struct task_struct *task)
 {
 	__u32 tgid = BPF_CORE_READ(task, tgid);
-	struct proc_state *p;
 	struct conn_state *c;
 	__u8 transport;
 
 	if (tgid == self_tgid)
 		return;
-	if (filter_on) {
-		p = bpf_map_lookup_elem(&procs, &tgid);
-		if (!p || !p->selected)
-			return;
+	if (!scan_selected(tgid) || !filter_port_ok(sk)) {
+		scan_forget(sk);
+		return;
 	}
 	transport = sock_transport(sk);
-	if ((transport != TRANSPORT_TCP && transport != TRANSPORT_UNIX) || !filter_port_ok(sk))
+	if (transport != TRANSPORT_TCP && transport != TRANSPORT_UNIX)
 		return;
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_ESTABLISHED || conn_current(sk))
 		return;

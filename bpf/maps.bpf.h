@@ -19,16 +19,19 @@
 extern const volatile __u32 self_tgid;		/* the tracer: never traced */
 extern const volatile __u32 capture_bytes;	/* budget of a turn */
 extern const volatile __u32 wake_bytes;		/* waiting data that wakes the reader early */
-extern const volatile bool filter_on;		/* false: every process but self */
-extern const volatile bool filter_ports_on;	/* only connections with a listed port */
-extern const volatile bool filter_cgroups_on;	/* filter_cgroups is in use */
-extern const volatile __u32 filter_glob_cnt;	/* rows of filter_globs in use */
 extern const volatile bool have_sk_storage;	/* this backend's sockets allow storage: 5.11 */
 extern const volatile bool have_task_storage;	/* from tracing programs: 5.11 */
 extern const volatile bool have_task_pt_regs;	/* bpf_task_pt_regs(): 5.15 */
 extern const volatile bool have_sock_from_file; /* bpf_sock_from_file(): 5.11 */
 extern const volatile __u32 tcp_recvmsg_args;	/* how many it takes here */
 extern const volatile __u32 udp_recvmsg_args;
+
+/* ---- the filter's switches: user space changes them while programs run ---- */
+
+extern volatile bool filter_on;		/* false: every process but self */
+extern volatile bool filter_ports_on;	/* only connections with a listed port */
+extern volatile bool filter_cgroups_on; /* filter_cgroups is in use */
+extern volatile __u32 filter_globs_now; /* FILTER_GLOBS_NOW(): the half of filter_globs in use */
 
 /* When everything was attached; set by user space then. A thread that began later was seen whole.
  */
@@ -105,29 +108,31 @@ typedef struct {
 } procs_map;
 MAPS_DEFINE procs_map procs SEC(".maps");
 
-/* Process names to select. */
+/* Process names to select: two halves, so that a new list takes the old one's place at once. */
 typedef struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, FILTER_NAMES);
+	__uint(max_entries, 2 * FILTER_NAMES);
 	__type(key, __u32);
 	__type(value, struct glob);
 } filter_globs_map;
 MAPS_DEFINE filter_globs_map filter_globs SEC(".maps");
 
-/* Ports and cgroups to select; the value means nothing. */
+/* Ports to select; the value means nothing. */
 typedef struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, FILTER_PORTS);
+	__uint(max_entries, 2 * FILTER_PORTS);
 	__type(key, __u16);
 	__type(value, __u8);
 } filter_ports_map;
 MAPS_DEFINE filter_ports_map filter_ports SEC(".maps");
 
+/* Cgroups to select, and their rules. Twice as many: a new list is there before the old one goes.
+ */
 typedef struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, FILTER_CGROUPS);
+	__uint(max_entries, 2 * FILTER_CGROUPS);
 	__type(key, __u64);
-	__type(value, __u8);
+	__type(value, __u16);
 } filter_cgroups_map;
 MAPS_DEFINE filter_cgroups_map filter_cgroups SEC(".maps");
 

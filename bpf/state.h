@@ -56,12 +56,15 @@ struct thread_state {
 struct proc_state {
 	__u8 selected;
 	__u8 inherited; /* by pid or from the parent: exec does not change it */
-	__u8 pad[2];
+	__u16 rule;	/* that selected it, or whose family it is of; user space counts from 1 */
 };
 
 /* The filter's answers where a plain load finds them, by the low bits of the process id. */
 #define PROC_ANSWERS		    2048
 #define PROC_ANSWER(tgid, selected) ((__u32)(tgid) << 1 | (selected)) /* 0: none kept */
+
+/* Where the globs in use begin and how many they are, in one word, so that they change together. */
+#define FILTER_GLOBS_NOW(from, cnt) ((__u32)(from) << 16 | (cnt))
 
 struct listener_key {
 	__u32 netns;
@@ -80,8 +83,10 @@ struct tls_key {
  * pattern have matched". The pattern ends with the name's NUL, and accept stays set once reached.
  */
 struct glob {
-	__u32 accept;	 /* the bit that means a match */
-	__u32 star;	 /* positions that hold a star, and accept */
+	__u32 accept; /* the bit that means a match */
+	__u32 star;   /* positions that hold a star, and accept */
+	__u16 rule;
+	__u16 pad;
 	__u32 mask[256]; /* by byte: positions that take it */
 };
 

@@ -5,92 +5,15 @@
 
 #include "emit.bpf.h"
 
-#define CGROUP_LEVELS_MAX 8
-
-/* comm, its NUL included, against one compiled glob; without branches, for the verifier's sake. */
-static __always_inline bool glob_match(const struct glob *g, const __u8 *comm)
-{
-	__u32 state = 1;
-
-	state |= (state & g->star) << 1;
-#pragma unroll
-	for (int i = 0; i < COMM_LEN; i++) {
-		state = ((state & g->mask[comm[i]]) << 1) | (state & g->star);
-		state |= (state & g->star) << 1;
-	}
-	return state & g->accept;
-}
-
-static __noinline bool filter_by_name(void)
-{
-	__u8 comm[COMM_LEN] = {};
-
-	bpf_get_current_comm(comm, sizeof(comm));
-	for (__u32 i = 0; i < FILTER_NAMES; i++) {
-		__u32 key = i; /* i itself stays in a register, where the verifier sees its bound */
-		struct glob *g;
-
-		if (i >= filter_glob_cnt)
-			break;
-		g = bpf_map_lookup_elem(&filter_globs, &key);
-		if (g && glob_match(g, comm))
-			return true;
-	}
-	return false;
-}
-
-static __noinline bool filter_by_cgroup(void)
-{
-	if (!have_task_pt_regs) {
-		/* tracing programs may ask for ancestors since 5.15 only, as for registers */
-		__u64 own = bpf_get_current_cgroup_id();
-
-		return bpf_map_lookup_elem(&filter_cgroups, &own);
-	}
-	for (int level = 0; level <= CGROUP_LEVELS_MAX; level++) {
-		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
-
-		if (!id)
-			break;
-		if (bpf_map_lookup_elem(&filter_cgroups, &id))
-			return true;
-	}
-	return false;
-}
-
-/* The current process, seen for the first time: select it or not, and remember the answer. */
-static __noinline bool proc_judge(__u32 tgid)
-{
-	struct proc_state p = {};
-
-	if (filter_glob_cnt && filter_by_name())
-		p.selected = 1;
-	else if (filter_cgroups_on && filter_by_cgroup())
-		p.selected = 1;
-	if (bpf_map_update_elem(&procs, &tgid, &p, BPF_ANY))
-		count_drop(DROP_proc_table_full);
-	return p.selected;
-}
-
 /* The table's answer of a process has changed. */
 static __always_inline void proc_forget(__u32 tgid)
 {
 	proc_answers[tgid % PROC_ANSWERS] = 0;
 }
 
-/* Asks the table and keeps its answer; not when user space, which changes the table first and the
- * answer kept then, has come in between. */
-static __noinline bool proc_ask(__u32 tgid)
-{
-	struct proc_state *p = bpf_map_lookup_elem(&procs, &tgid);
-	bool selected = p ? p->selected : proc_judge(tgid);
-
-	proc_answers[tgid % PROC_ANSWERS] = PROC_ANSWER(tgid, selected);
-	p = bpf_map_lookup_elem(&procs, &tgid);
-	if (!p || p->selected != selected)
-		proc_forget(tgid);
-	return selected;
-}
+/* In process.bpf.c: asks the table, or the filter, and keeps the answer. Verified once, not per
+ * caller. */
+bool proc_ask(__u32 tgid);
 
 /* Whether the current process is traced. */
 static __always_inline bool proc_selected(__u32 tgid)

@@ -127,7 +127,9 @@ struct event_close {
 	__u64 conn;
 	__u64 pos[2];	  /* end of each direction, by enum data_dir */
 	__u64 last_ns[2]; /* when its last byte passed; 0: none */
-	__u32 err; /* the socket's errno: ECONNREFUSED, ECONNRESET, ETIMEDOUT, ...; 0: clean */
+	/* The socket's errno: ECONNREFUSED, ECONNRESET, ETIMEDOUT, ...; 0: clean. ECANCELED: it is
+	 * open, and looked at no more. */
+	__u32 err;
 	__u32 retransmits;
 };
 

@@ -421,6 +421,11 @@ const struct probe *agent_probe(const struct agent *a)
 	return a->probe;
 }
 
+int agent_set_filter(struct agent *a, const struct probe_filter *f, char why[PROBE_WHY_MAX])
+{
+	return probe_set_filter(a->probe, f, why);
+}
+
 uint64_t agent_last_pass_ns(const struct agent *a)
 {
 	return __atomic_load_n(&a->last_pass_ns, __ATOMIC_RELAXED);

@@ -46,6 +46,8 @@ int agent_new(const struct agent_cfg *cfg, struct pipe *pipe, struct agent **ret
 /* Until the end; everything is flushed out of the pipe then. why: one line with END_ERROR. */
 void agent_loop(struct agent *a, struct agent_result *ret, char why[AGENT_WHY_MAX]);
 const struct probe *agent_probe(const struct agent *a);
+/* As probe_set_filter(). */
+int agent_set_filter(struct agent *a, const struct probe_filter *f, char why[PROBE_WHY_MAX]);
 /* When the loop last turned, monotonic. Any thread. */
 uint64_t agent_last_pass_ns(const struct agent *a);
 /* Detaches. NULL is fine. */

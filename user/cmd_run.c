@@ -84,21 +84,11 @@ static void tell_ready(struct run *r, const struct agent *agent)
 	notify_manager("READY=1");
 }
 
-/* Ends the agent, for a new one with other filters. */
-static int health(void *ctx)
-{
-	return sourcing_changed(((struct run *)ctx)->sourcing) ? -ECANCELED : 0;
-}
-
-/* One agent, from attaching to its end. 0; -ECANCELED: what is to be traced has changed. */
+/* The agent, from attaching to its end. */
 static int trace(struct run *r, uint32_t *pids, struct agent_result *ret, char why[AGENT_WHY_MAX])
 {
 	const struct config *c = r->config;
-	struct agent_cfg cfg = { .pids = c->pid.v,
-				 .pid_cnt = c->pid.cnt,
-				 .ignore_hangup = true,
-				 .health = health,
-				 .ctx = r };
+	struct agent_cfg cfg = { .pids = c->pid.v, .pid_cnt = c->pid.cnt, .ignore_hangup = true };
 	struct agent *agent = NULL;
 	int err;
 
@@ -110,25 +100,24 @@ static int trace(struct run *r, uint32_t *pids, struct agent_result *ret, char w
 		err = agent_new(&cfg, r->pipe, &agent, why);
 	if (err)
 		return err;
+	sourcing_attach(r->sourcing, agent);
 	tell_ready(r, agent);
 	agent_loop(agent, ret, why);
 	r->spans += pipe_spans(r->pipe);
 	serve_attached(r->serve, NULL); /* it asks the agent */
+	sourcing_attach(r->sourcing, NULL);
 	agent_free(agent);
 	return ret->end == END_ERROR ? ret->err : 0;
 }
 
-static int loop(struct run *r, uint32_t *pids)
+static int trace_and_tell(struct run *r, uint32_t *pids)
 {
 	struct agent_result result;
 	char why[AGENT_WHY_MAX] = "out of memory";
 	int err;
 
-	do {
-		err = trace(r, pids, &result, why);
-		pipe_free(r->pipe);
-		r->pipe = NULL;
-	} while (err == -ECANCELED);
+	err = trace(r, pids, &result, why);
+	pipe_free(r->pipe);
 	notify_manager("STOPPING=1");
 	if (err) {
 		fprintf(stderr, "telltale: %s; the agent has ended\n", why);
@@ -150,7 +139,7 @@ int command_run(const struct config *c)
 	/* before any thread, so that signals come to the loop alone */
 	agent_block_signals(&before);
 	if (pids && !open_all(&r))
-		status = loop(&r, pids);
+		status = trace_and_tell(&r, pids);
 	close_all(&r);
 	free(pids);
 	return status;

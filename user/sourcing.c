@@ -3,6 +3,7 @@
 #include "sourcing.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,19 +13,23 @@
 #include "event.h"
 #include "limits.h"
 
+/* A filter's lists, whose texts are the options' and the sources'. */
 struct lists {
 	uint32_t *pids;
 	const char **names, **cgroups;
 	uint16_t *ports;
-	struct source source[SOURCES_MAX]; /* whose texts the lists point to */
-	size_t cnt;
 };
 
 struct sourcing {
 	struct backend *backend;
 	struct sources *sources;
 	bool captures;
-	bool changed;
+	pthread_mutex_t lock; /* of all below; taken after the list's own */
+	struct agent *agent;  /* NULL: none is attached */
+	bool waiting;	      /* something changed since sourcing_filter(), with no agent to tell */
+	struct probe_filter options;
+	struct source source[SOURCES_MAX]; /* filters that are enabled */
+	size_t cnt;
 	struct lists lists;
 };
 
@@ -35,6 +40,7 @@ static int check_filter(const struct sourcing *s, const struct source *a, char w
 	int by = (a->pid != 0) + (a->name[0] != 0) + (a->cgroup[0] != 0);
 	struct stat st;
 	char path[64];
+	uint64_t id;
 
 	if (!s->captures)
 		snprintf(why, SOURCE_WHY_MAX, "this is a gateway: it captures nothing");
@@ -47,6 +53,10 @@ static int check_filter(const struct sourcing *s, const struct source *a, char w
 		by = 0;
 	if (by)
 		return -EINVAL;
+	if (a->cgroup[0] && probe_cgroup_id(a->cgroup, &id)) {
+		snprintf(why, SOURCE_WHY_MAX, "there is no cgroup %.200s", a->cgroup);
+		return -EINVAL;
+	}
 	snprintf(path, sizeof(path), "/proc/%u", a->pid);
 	if (a->pid && stat(path, &st)) {
 		snprintf(why, SOURCE_WHY_MAX, "there is no process %u", a->pid);
@@ -67,34 +77,7 @@ static int apply_receiver(struct sourcing *s, const struct source *before,
 		strcmp(after->protocol, "otlp-grpc") ? NULL : after->listen, why, SOURCE_WHY_MAX);
 }
 
-static int apply(void *ctx, const struct source *before, const struct source *after,
-		 char why[SOURCE_WHY_MAX])
-{
-	struct sourcing *s = ctx;
-	int err = 0;
-
-	if (before && after && before->kind != after->kind) {
-		snprintf(why, SOURCE_WHY_MAX, "a source cannot become one of another kind");
-		return -EINVAL;
-	}
-	if ((after ? after : before)->kind == SOURCE_RECEIVER)
-		return apply_receiver(s, before, after, why);
-	if (after && after->enabled)
-		err = check_filter(s, after, why);
-	if (!err)
-		__atomic_store_n(&s->changed, true, __ATOMIC_RELEASE);
-	return err;
-}
-
 /* ---- the filter ---- */
-
-static void take_source(void *ctx, const struct source *src)
-{
-	struct lists *l = ctx;
-
-	if (src->kind == SOURCE_PROCESS && src->enabled && l->cnt < SOURCES_MAX)
-		l->source[l->cnt++] = *src;
-}
 
 static void lists_fini(struct lists *l)
 {
@@ -105,12 +88,12 @@ static void lists_fini(struct lists *l)
 	*l = (struct lists){ 0 };
 }
 
-static int lists_init(struct lists *l, const struct probe_filter *f)
+static int lists_init(struct lists *l, const struct probe_filter *f, size_t more)
 {
-	l->pids = calloc(f->pid_cnt + l->cnt + 1, sizeof(*l->pids));
-	l->names = calloc(f->name_cnt + l->cnt + 1, sizeof(*l->names));
-	l->cgroups = calloc(f->cgroup_cnt + l->cnt + 1, sizeof(*l->cgroups));
-	l->ports = calloc(f->port_cnt + l->cnt + 1, sizeof(*l->ports));
+	l->pids = calloc(f->pid_cnt + more + 1, sizeof(*l->pids));
+	l->names = calloc(f->name_cnt + more + 1, sizeof(*l->names));
+	l->cgroups = calloc(f->cgroup_cnt + more + 1, sizeof(*l->cgroups));
+	l->ports = calloc(f->port_cnt + more + 1, sizeof(*l->ports));
 	if (!l->pids || !l->names || !l->cgroups || !l->ports)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < f->pid_cnt; i++)
@@ -124,47 +107,144 @@ static int lists_init(struct lists *l, const struct probe_filter *f)
 	return 0;
 }
 
-int sourcing_filter(struct sourcing *s, struct probe_filter *f)
+/* The options' filter and the sources', as far as there is room; false: there is not. */
+static bool add_source(const struct lists *l, struct probe_filter *f, const struct source *src)
 {
-	const struct api_sources *api = sources_api(s->sources);
+	if (src->pid)
+		l->pids[f->pid_cnt++] = src->pid;
+	else if (src->name[0] && f->name_cnt < FILTER_NAMES)
+		l->names[f->name_cnt++] = src->name;
+	else if (src->cgroup[0] && f->cgroup_cnt < FILTER_CGROUPS)
+		l->cgroups[f->cgroup_cnt++] = src->cgroup;
+	else if (src->port && !src->name[0] && !src->cgroup[0] && f->port_cnt < FILTER_PORTS)
+		l->ports[f->port_cnt++] = src->port;
+	else
+		return false;
+	return true;
+}
+
+/* ret_full: a source that found no room and is left out; NULL: none. */
+static int combine(struct sourcing *s, struct probe_filter *ret, const struct source **ret_full)
+{
 	struct lists *l = &s->lists;
 	int err;
 
+	*ret_full = NULL;
+	*ret = s->options;
 	lists_fini(l);
-	__atomic_store_n(&s->changed, false, __ATOMIC_RELEASE);
-	api->list(api->ctx, take_source, l);
-	err = lists_init(l, f);
+	err = lists_init(l, ret, s->cnt);
 	if (err)
 		return err;
-	for (size_t i = 0; i < l->cnt; i++) {
-		const struct source *src = &l->source[i];
-
-		bool full = (src->name[0] && f->name_cnt == FILTER_NAMES) ||
-			    (src->cgroup[0] && f->cgroup_cnt == FILTER_CGROUPS) ||
-			    (src->port && f->port_cnt == FILTER_PORTS);
-
-		if (full)
-			log_warn("source %s: too many filters of its kind; it is left out",
-				 src->id);
-		else if (src->pid)
-			l->pids[f->pid_cnt++] = src->pid;
-		else if (src->name[0])
-			l->names[f->name_cnt++] = src->name;
-		else if (src->cgroup[0])
-			l->cgroups[f->cgroup_cnt++] = src->cgroup;
-		else if (src->port)
-			l->ports[f->port_cnt++] = src->port;
-	}
-	f->pids = l->pids;
-	f->names = l->names;
-	f->cgroups = l->cgroups;
-	f->ports = l->ports;
+	for (size_t i = 0; i < s->cnt; i++)
+		if (!add_source(l, ret, &s->source[i]))
+			*ret_full = &s->source[i];
+	ret->pids = l->pids;
+	ret->names = l->names;
+	ret->cgroups = l->cgroups;
+	ret->ports = l->ports;
 	return 0;
 }
 
-bool sourcing_changed(const struct sourcing *s)
+/* The list of filters after a change. */
+static void replace(struct sourcing *s, const struct source *before, const struct source *after)
 {
-	return __atomic_load_n(&s->changed, __ATOMIC_ACQUIRE);
+	size_t at = s->cnt;
+
+	for (size_t i = 0; before && i < s->cnt; i++)
+		if (!strcmp(s->source[i].id, before->id))
+			at = i;
+	if (at < s->cnt) {
+		s->cnt--;
+		memmove(&s->source[at], &s->source[at + 1], (s->cnt - at) * sizeof(s->source[0]));
+	}
+	if (after && after->enabled && s->cnt < SOURCES_MAX)
+		s->source[s->cnt++] = *after;
+}
+
+/* With the lock. A filter that cannot be had changes nothing. added may be NULL. */
+static int put_in_force(struct sourcing *s, const struct source *added, char why[SOURCE_WHY_MAX])
+{
+	const struct source *full;
+	char cause[PROBE_WHY_MAX] = "";
+	struct probe_filter f;
+	int err = combine(s, &f, &full);
+
+	/* others found no room at the start already */
+	if (!err && full && added && !strcmp(full->id, added->id)) {
+		snprintf(why, SOURCE_WHY_MAX, "there are too many filters of its kind");
+		return -EINVAL;
+	}
+	if (!err)
+		err = agent_set_filter(s->agent, &f, cause);
+	if (err) {
+		snprintf(why, SOURCE_WHY_MAX, "%.200s", cause[0] ? cause : strerror(-err));
+		return err == -ENOENT ? -EINVAL : err;
+	}
+	log_info("what is traced has changed: %u pids, %u names, %u cgroups, %u ports", f.pid_cnt,
+		 f.name_cnt, f.cgroup_cnt, f.port_cnt);
+	return 0;
+}
+
+static int apply_filter(struct sourcing *s, const struct source *before, const struct source *after,
+			char why[SOURCE_WHY_MAX])
+{
+	int err = 0;
+
+	if (after && after->enabled)
+		err = check_filter(s, after, why);
+	if (err)
+		return err;
+	pthread_mutex_lock(&s->lock);
+	replace(s, before, after);
+	if (s->agent)
+		err = put_in_force(s, after, why);
+	else
+		s->waiting = true;
+	if (err)
+		replace(s, after, before);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+static int apply(void *ctx, const struct source *before, const struct source *after,
+		 char why[SOURCE_WHY_MAX])
+{
+	struct sourcing *s = ctx;
+
+	if (before && after && before->kind != after->kind) {
+		snprintf(why, SOURCE_WHY_MAX, "a source cannot become one of another kind");
+		return -EINVAL;
+	}
+	if ((after ? after : before)->kind == SOURCE_RECEIVER)
+		return apply_receiver(s, before, after, why);
+	return apply_filter(s, before, after, why);
+}
+
+int sourcing_filter(struct sourcing *s, struct probe_filter *f)
+{
+	const struct source *full;
+	int err;
+
+	pthread_mutex_lock(&s->lock);
+	s->options = *f;
+	s->waiting = false;
+	err = combine(s, f, &full);
+	if (!err && full)
+		log_warn("source %s: too many filters of its kind; it is left out", full->id);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+void sourcing_attach(struct sourcing *s, struct agent *agent)
+{
+	char why[SOURCE_WHY_MAX] = "";
+
+	pthread_mutex_lock(&s->lock);
+	s->agent = agent;
+	if (agent && s->waiting && put_in_force(s, NULL, why))
+		log_warn("sources changed meanwhile: %s; what was traced before still is", why);
+	s->waiting = false;
+	pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- public ---- */
@@ -180,6 +260,7 @@ int sourcing_open(const struct config *c, struct backend *b, bool captures,
 
 	if (!s)
 		return err;
+	pthread_mutex_init(&s->lock, NULL);
 	s->backend = b;
 	s->captures = captures;
 	if (c->sources) {
@@ -196,6 +277,7 @@ int sourcing_open(const struct config *c, struct backend *b, bool captures,
 	err = sources_open(&cfg, &s->sources, why);
 	if (err) {
 		fprintf(stderr, "telltale: %s\n", why);
+		pthread_mutex_destroy(&s->lock);
 		free(s);
 		return err;
 	}
@@ -214,5 +296,6 @@ void sourcing_close(struct sourcing *s)
 		return;
 	sources_close(s->sources);
 	lists_fini(&s->lists);
+	pthread_mutex_destroy(&s->lock);
 	free(s);
 }

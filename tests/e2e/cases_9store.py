@@ -5,13 +5,15 @@ import http.client
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import threading
 import time
 
-from lib import PATIENCE, TELLTALE, Agent, Gateway, Skip, can_connect, check, equal, files_of, free_port, get, static_nginx, wait_for
+from lib import (PATIENCE, TELLTALE, Agent, Gateway, Skip, can_connect, check, check_balance, equal, files_of, free_port, get,
+                 http_conn, metrics, need, nginx, redis, static_nginx, wait_for)
 
 START = 1_700_000_000_000_000_000
 
@@ -362,21 +364,118 @@ def case_what_is_traced_can_be_changed_while_it_runs(env):
     get(web.port, "/hello?before")
     status, made = change(a.port, "POST", "/traces/sources", {"kind": "process", "pid": web.pids[-1]})
     check(status in (200, 201), f"adding: {status} {made}")
-    wait_for(lambda: a.err().count("capturing by") == 2, "the agent to attach anew")
     for _ in range(5):
         get(web.port, "/hello?during")
     wait_for(lambda: captured(a.port, "nginx") == 5, "five traces")
     status, reply = change(a.port, "POST", "/traces/sources", {"kind": "process", "pid": 2**22 - 3})
     check(status == 400 and "no process" in json.dumps(reply), f"a pid that is not there: {status} {reply}")
+    status, reply = change(a.port, "POST", "/traces/sources", {"kind": "process", "cgroup": "/no/such/cgroup"})
+    check(status == 400 and "no cgroup" in json.dumps(reply), f"a cgroup that is not there: {status} {reply}")
     status, _ = change(a.port, "DELETE", f"/traces/sources/{made['id']}")
     check(status in (200, 204), f"removing: {status}")
-    wait_for(lambda: a.err().count("capturing by") == 3, "the agent to attach anew")
     get(web.port, "/hello?after")
     time.sleep(1)
     equal(captured(a.port, "nginx"), 5, "traces")
     equal(a.finish(), 0, "exit status")
     with open(os.path.join(a.store, "audit.jsonl")) as f:
         equal(len(f.read().splitlines()), 2, "lines of the audit")
+
+
+def counters(port):
+    """Every counter of /metrics, but what a kernel may not tell."""
+    return {(name, labels): v for name, rows in metrics(port).items() for labels, v in rows.items()
+            if name.endswith("_total") and v == v and dict(labels).get("outcome") != "held"}
+
+
+def case_changing_one_source_loses_nothing_of_another(env):
+    binary = env.path("nginx-of-test")  # no other has this name, nor is there such a service
+    shutil.copy(need("nginx"), binary)
+    web, other, cache = nginx(env, binary=binary), nginx(env, binary=binary), redis(env)
+    a = Agent(env, "--process", "nothing-is-called-so")
+    with http_conn(web.port) as old:
+        equal(old.get("/hello?before")[0], 200, "status")
+        for server in web, other:  # whose connection is open is found by the walk
+            equal(change(a.port, "POST", "/traces/sources", {"kind": "process", "pid": server.pids[0]})[0], 201, "adding")
+        sent, ended = [1], threading.Event()
+
+        def ask_on():
+            with http_conn(web.port) as c:
+                while not ended.is_set():
+                    equal(c.get("/hello?during")[0], 200, "status")
+                    sent[0] += 1
+        equal(old.get("/hello?on-the-old-one")[0], 200, "status")
+        thread = threading.Thread(target=ask_on)
+        thread.start()
+        before = counters(a.port)
+        for source in [{"pid": cache.pid}, {"name": "redis*"}, {"name": "nginx-of*"}, {"cgroup": "/"}] * 2:
+            status, made = change(a.port, "POST", "/traces/sources", {"kind": "process", **source})
+            equal(status, 201, f"adding {source} ({made})")
+            equal(change(a.port, "DELETE", f"/traces/sources/{made['id']}")[0], 204, f"removing {source}")
+            after = counters(a.port)
+            less = {k: (v, after.get(k)) for k, v in before.items() if after.get(k, -1) < v}
+            check(not less, f"counters that went back: {less}")
+            before = after
+        ended.set()
+        thread.join()
+    get(other.port, "/hello?other")
+
+    def spans():
+        rows = metrics(a.port).get("traces_spanmetrics_calls_total", {})
+        return sum(v for labels, v in rows.items() if ("service", "nginx-of-test") in labels)
+    wait_for(lambda: spans() >= sent[0] + 1, f"{sent[0] + 1} spans of nginx", 10)
+    time.sleep(0.5)
+    equal(spans(), sent[0] + 1, "spans of nginx")
+    status, reply = ask(a.port, "/traces/search", {"service": "nginx-of-test", "status": "error"})
+    equal((status, reply.get("traces", [])), (200, []), "errors")
+    check_balance(a.port)
+    equal(a.finish(), 0, "exit status")
+    equal(a.err().count("capturing by"), 1, "times attached")
+
+
+def case_a_process_is_traced_as_long_as_a_rule_selects_it(env):
+    binary = env.path("nginx-of-rules")
+    shutil.copy(need("nginx"), binary)
+    web = nginx(env, binary=binary)
+    a = Agent(env, "--process", "nothing-is-called-so")
+    seen = [0]
+
+    def add(**source):
+        status, made = change(a.port, "POST", "/traces/sources", {"kind": "process", **source})
+        equal(status, 201, f"adding {source} ({made})")
+        return made["id"]
+
+    def remove(source):
+        equal(change(a.port, "DELETE", f"/traces/sources/{source}")[0], 204, "removing")
+
+    def traced(what):
+        get(web.port, f"/hello?{seen[0]}")
+        seen[0] += 1
+        wait_for(lambda: captured(a.port, "nginx-of-rules") == seen[0], f"{what}: a trace")
+
+    def not_traced(what):
+        get(web.port, "/hello")
+        time.sleep(1)
+        equal(captured(a.port, "nginx-of-rules"), seen[0], f"{what}: traces")
+
+    by_pid = add(pid=web.pids[0])  # the master; the worker is of its family
+    traced("a child")
+    by_name, same = add(name="nginx-of-*"), add(name="nginx-of-r*")
+    remove(by_pid)
+    traced("one whom another rule selects")
+    remove(by_name)
+    traced("one whom a third rule selects")
+    names = [add(name=f"none-{n}") for n in range(14)]
+    status, reply = change(a.port, "POST", "/traces/sources", {"kind": "process", "name": "one-more"})
+    check(status == 400 and "too many" in json.dumps(reply), f"a name too many: {status} {reply}")
+    traced("after a change that was refused")
+    remove(names[0])
+    by_port = add(port=free_port())
+    not_traced("another port")
+    remove(by_port)
+    traced("all ports again")
+    remove(same)
+    not_traced("no rule")
+    equal(a.finish(), 0, "exit status")
 
 
 def case_a_receiver_can_be_added_while_it_runs(env):

@@ -21,10 +21,10 @@ def share(env, key, make):
     return env.shared[key]
 
 
-def nginx(env, server="", http="", workers=1, key=None, port=None):
+def nginx(env, server="", http="", workers=1, key=None, port=None, binary=None):
     """nginx with a static document root in the shared memory file system, and what is added to its
     server block. .port .pids (master and workers) .root"""
-    binary = need("nginx")
+    binary = binary or need("nginx")
     port = port or free_port()
     home = tempfile.mkdtemp(prefix="nginx.", dir=env.dir)
     root = os.path.join(home, "root")

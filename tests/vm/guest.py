@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inside a guest: each capture backend against nginx and redis-server, and HTTPS with the first; one
-result line a cell.
+"""Inside a guest: each capture backend against nginx and redis-server, and HTTPS and a change of what is
+traced with the first; one result line a cell.
 
     guest.py NAME BACKEND...
 
@@ -9,6 +9,7 @@ there to be joined. A guest is 50 to 90 times slower than its host: nothing here
 a loop.
 """
 import http.client
+import json
 import os
 import re
 import ssl
@@ -124,6 +125,39 @@ def https(env, kernel, capture, web):
     cell(name, check_https, t.spans, missed)
 
 
+def source(agent, method, path, body=None):
+    c = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=lib.PATIENCE)
+    c.request(method, "/traces/sources" + path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+    r = c.getresponse()
+    text = r.read()
+    check(r.status in (201, 204), f"{method} {path} {body}: {r.status} {text}")
+    return json.loads(text or "{}").get("id")
+
+
+def changed(env, kernel, capture, web):
+    """What is traced changes in place: by name, by cgroup, by name, not at all."""
+    name = f"vm/{kernel}/changed"
+
+    def seen():
+        rows = lib.metrics(a.port).get("traces_spanmetrics_calls_total", {})
+        return sum(v for labels, v in rows.items() if ("service", "nginx") in labels)
+    try:
+        a = lib.Agent(env, "--process", "nothing-is-called-so", "--capture", capture)
+        with lib.http_conn(web.port) as c:
+            c.get("/hello?before")
+            for n, rule in enumerate([{"name": "nginx*"}, {"cgroup": "/"}, {"name": "ngin?"}]):
+                made = source(a, "POST", "", {"kind": "process", **rule})
+                c.get("/hello")
+                lib.wait_for(lambda: seen() == n + 1, f"the span of a request with {rule}")
+                source(a, "DELETE", "/" + made)
+                c.get("/hello?between")
+        equal(seen(), 3, "spans")
+        equal(a.finish(), 0, f"exit status ({a.err()[-400:]})")
+        print(f"PASS {name}")
+    except (Fail, OSError) as e:
+        print(f"FAIL {name}: " + "\n  ".join(str(e).splitlines()))
+
+
 def backend(env, kernel, capture, web, server):
     """Traces one load and judges it; again where the kernel skipped program runs and it shows."""
     name = f"vm/{kernel}/{capture}"
@@ -160,6 +194,7 @@ def main():
         for capture in captures:
             backend(env, kernel, capture, web, server)
         https(env, kernel, captures[0], web)
+        changed(env, kernel, captures[0], web)
     finally:
         env.close()
 

@@ -13,6 +13,7 @@
 #define LIBRARIES_MAX	  64 /* TLS library files attached to */
 #define LINKS_PER_LIBRARY 9
 #define REASON_LEN	  160
+#define FILTER_TEXT_MAX	  512
 
 /* What this kernel offers beyond the least that is needed, read from its BTF. */
 struct features {
@@ -64,6 +65,25 @@ struct library_links {
 	struct uprobe probe[LINKS_PER_LIBRARY];
 };
 
+/* One thing that selects processes. Its number is the reason why a process is selected: children
+ * keep it when their parent has gone. */
+struct filter_rule {
+	enum filter_kind { RULE_PID, RULE_NAME, RULE_CGROUP } kind;
+	uint16_t id; /* from 1 */
+	bool fresh;  /* was not in force before */
+	uint32_t pid;
+	uint64_t cgroup;	    /* its id */
+	char text[FILTER_TEXT_MAX]; /* glob, or path below the cgroup mount */
+};
+
+struct filter_rules {
+	struct filter_rule *v;
+	uint32_t cnt;
+	bool has_cgroups;
+	uint16_t port[FILTER_PORTS];
+	uint32_t port_cnt;
+};
+
 struct probe {
 	struct telltale_bpf *skel;
 	struct ring_buffer *ring;
@@ -77,9 +97,10 @@ struct probe {
 	uint64_t pending_seen; /* the count of pending tails at the last walk */
 	uint32_t walks_idle;   /* walks since it changed */
 	int cpus;
-	char *stats; /* of each, as the kernel writes them; owned */
-	bool filtered;
-	char why[512];
+	char *stats;		   /* of each, as the kernel writes them; owned */
+	struct filter_rules rules; /* in force */
+	uint16_t last_rule;
+	char why[PROBE_WHY_MAX];
 	void (*record)(void *ctx, const void *rec, size_t len);
 	void *record_ctx;
 	int drained; /* records of this drain */
@@ -95,9 +116,17 @@ struct bpf_program *row_program(struct probe *p, size_t i);
 bool row_wanted(const struct row *r, enum capture capture, const struct features *f, bool tls);
 int row_find(const char *program);
 
-/* filter.c */
-void filter_knobs(struct telltale_bpf *skel, const struct probe_filter *f);
-int filter_apply(struct probe *p, const struct probe_filter *f);
+/* filter.c: as probe_set_filter(), for programs that are not attached yet; what is to follow once
+ * they are and the filter is in force. */
+int filter_set(struct probe *p, const struct probe_filter *f, char why[PROBE_WHY_MAX]);
+void filter_settle(struct probe *p);
+/* NULL: no rule has that number. */
+const struct filter_rule *filter_rule_find(const struct filter_rules *r, uint16_t id);
+
+/* select.c: puts running processes into the kernel's table that a rule selects, and their families;
+ * and takes out whom no rule selects any more. -errno: nothing was put. */
+int select_running(struct probe *p, const struct filter_rules *r);
+void select_prune(struct probe *p, const struct filter_rules *r);
 
 /* library.c */
 void libraries_attach_common(struct probe *p);

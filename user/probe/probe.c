@@ -64,7 +64,6 @@ static void set_knobs(struct probe *p, const struct probe_cfg *cfg)
 	s->rodata->have_sock_from_file = f->sock_from_file && sk_storage;
 	s->rodata->tcp_recvmsg_args = f->tcp_recvmsg_args;
 	s->rodata->udp_recvmsg_args = f->udp_recvmsg_args;
-	filter_knobs(s, &cfg->filter);
 	bpf_map__set_max_entries(s->maps.events, cfg->ring_bytes);
 	bpf_map__set_autocreate(s->maps.conns, sk_storage);
 	bpf_map__set_autocreate(s->maps.threads, f->task_storage);
@@ -138,6 +137,9 @@ static void unload(struct probe *p)
 	}
 	telltale_bpf__destroy(p->skel);
 	p->skel = NULL;
+	/* another skeleton's tables know none of them */
+	free(p->rules.v);
+	p->rules = (struct filter_rules){ 0 };
 }
 
 static int attach_rows(struct probe *p)
@@ -172,7 +174,7 @@ static int try_capture(struct probe *p, enum capture capture, const struct btf *
 			unload(p);
 	}
 	if (!err) {
-		err = filter_apply(p, &cfg->filter);
+		err = filter_set(p, &cfg->filter, p->why);
 		if (!err)
 			err = attach_rows(p);
 		if (err)
@@ -245,7 +247,7 @@ static int on_record(void *ctx, void *data, size_t len)
 
 int probe_new(const struct probe_cfg *cfg, struct probe **ret_probe, const char **ret_why)
 {
-	static char why[512];
+	static char why[PROBE_WHY_MAX];
 	struct probe *p = calloc(1, sizeof(*p));
 	struct btf *btf = NULL;
 	int err;
@@ -277,6 +279,8 @@ int probe_new(const struct probe_cfg *cfg, struct probe **ret_probe, const char 
 	}
 	if (cfg->tls)
 		libraries_attach_common(p);
+	if (p->rules.cnt)
+		filter_settle(p);
 	p->skel->data->attached_ns = clock_mono_ns();
 	scan_open(p);
 out:

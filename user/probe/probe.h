@@ -43,6 +43,7 @@ struct probe_row {
 	const char *reason; /* why not; NULL */
 };
 
+#define PROBE_WHY_MAX 512
 struct probe;
 /* 0; -EPERM, -ENOENT (no BTF), -ENOTSUP, ...; *ret_why (static or owned by the probe room until
  * the next call) is one line: what was tried, what was found, what to do. */
@@ -57,8 +58,15 @@ int probe_flush_idle(struct probe *p);
 uint64_t probe_flush_every_ns(const struct probe *p);
 /* The kernel side's counters as a record. */
 void probe_books(struct probe *p, struct event_books *out);
-/* Adds a process to the filter (and its children from now on). */
-int probe_add_pid(struct probe *p, uint32_t tgid);
+/*
+ * Another filter takes the place of the one in force. What both select is seen without a gap; of
+ * what is added, open connections are found as at the start; of what goes they are closed with
+ * ECANCELED. Takes as long as a walk of /proc. From any thread, one at a time. 0, or -errno with a
+ * line in why (-EINVAL, -ENOENT: nothing has changed).
+ */
+int probe_set_filter(struct probe *p, const struct probe_filter *f, char why[PROBE_WHY_MAX]);
+/* The id of a cgroup by its path, below the mount or with it; -ENOENT. */
+int probe_cgroup_id(const char *path, uint64_t *ret_id);
 /* Attaches the TLS probes to a library file once; 0, -EALREADY, or -errno. */
 int probe_add_library(struct probe *p, const char *path, uint64_t dev, uint64_t inode);
 enum capture probe_capture(const struct probe *p);

@@ -205,7 +205,7 @@ static void add_sizes(struct build *b, bool http)
 		add_int(b, "http.response.body.size", (int64_t)b->d->response_body);
 	if (b->d->truncated)
 		attrs_add_bool(&b->s->attrs, b->mem, "telltale.truncated", true);
-	if (b->x->end == END_OPEN)
+	if (b->x->end == END_OPEN || b->x->end == END_LOST)
 		attrs_add_bool(&b->s->attrs, b->mem, "telltale.unfinished", true);
 }
 

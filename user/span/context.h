@@ -41,9 +41,10 @@
  * turn 0) work on what they read last, whatever else is open.
  *
  * Lost records. A step over 1 in event_thread.seq, kernel counters that tell of drops, a thread
- * first seen in the middle of its life, one of
- * a process that had accepted connections open when tracing began, more requests than the books of
- * a thread hold: for TAINT_NS from then only thread-turn counts, and only with thread.switches 0.
+ * first seen in the middle of its life, more requests than the books of a thread hold: for TAINT_NS
+ * from then only thread-turn counts, and only with thread.switches 0. So for START_NS too when a
+ * process is found with accepted connections open, at the start or when it is selected later: its
+ * older threads may hold requests that were not seen.
  *
  * When it is decided: the candidates are taken down when the message arrives (a thread's records
  * are in order), a first decision keeps the books going, and the final one is made as late as
@@ -62,7 +63,7 @@
 #define RUNNABLE_MAX   64 /* of one thread, unanswered; past that its books are tainted */
 #define THREADS_MAX    32768
 #define TAINT_NS       5000000000ull
-#define START_NS       1000000000ull /* after the run's start old threads may hold unseen requests */
+#define START_NS       1000000000ull
 
 struct correlate;
 struct exchange;

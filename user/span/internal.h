@@ -3,6 +3,7 @@
 #ifndef SPAN_INTERNAL_H
 #define SPAN_INTERNAL_H
 
+#include <errno.h>
 #include <xxhash.h>
 
 /* uthash's own takes four times the instructions for our short keys. */
@@ -68,7 +69,7 @@ struct process {
 	enum runtime runtime;
 	bool known;		     /* its EVENT_PROC has come */
 	bool seen_start;	     /* fork or exec was seen */
-	bool was_serving;	     /* had accepted connections open when tracing began */
+	uint64_t serving_ns;	     /* accepted connections were open when it was found; 0: none */
 	bool in_table;		     /* still the one that a record of this tgid means */
 	uint64_t exit_ns;	     /* 0: alive */
 	struct process *from;	     /* forked from, until its own EVENT_PROC; counted */
@@ -85,10 +86,11 @@ void process_put(struct process *p); /* NULL is fine */
 /* Known itself or through what it was forked from. */
 bool process_is_known(const struct process *p);
 enum runtime process_runtime(const struct process *p);
-/* An accepted connection was open when tracing began: a request may have been in work on it. */
+/* An accepted connection was open when its tracing began: a request may have been in work on it. */
 void process_was_serving(struct correlate *c, const struct event_conn *rec);
-/* May a thread of it, older than the tracing, be at work on a request that was not seen? */
-bool process_may_owe(struct correlate *c, uint32_t tgid, uint64_t ts_ns);
+/* May a thread of it be at work on a request that was not seen? new_ns: when the thread was met
+ * that has been seen from its beginning; 0: it has not. */
+bool process_may_owe(struct correlate *c, uint32_t tgid, uint64_t ts_ns, uint64_t new_ns);
 /* Borrowed; NULL without memory. Where p is NULL it is the caller's to put, in *ret_owned. comm
  * names what is not known. */
 struct resource *process_resource(struct correlate *c, struct process *p, uint32_t tgid,
@@ -195,7 +197,14 @@ enum exchange_end {
 	END_TIMEOUT, /* cfg.unanswered_ns */
 	END_CONNECT, /* no request: connect() failed; draft.err */
 	END_OPEN,    /* pushed before its end */
+	END_LOST,    /* its connection is open, and looked at no more */
 };
+
+/* What a connection's end means for the exchanges on it; see event_close.err. */
+static inline enum exchange_end exchange_end_of(uint32_t err)
+{
+	return err == ECANCELED ? END_LOST : END_NONE;
+}
 
 struct exchange {
 	struct exchange_key key;
@@ -321,7 +330,8 @@ struct correlate {
 	struct span_sink out;
 	uint64_t now_ns; /* of the chain: the latest record or tick */
 	uint64_t key[2];
-	uint64_t start_ns; /* of EVENT_KEY */
+	uint64_t start_ns;   /* of EVENT_KEY */
+	uint64_t serving_ns; /* the latest of all processes */
 	int64_t clock_offset;
 	char host[256];
 	uint64_t loss_from_ns, loss_to_ns; /* records were lost in the kernel between */

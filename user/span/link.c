@@ -152,6 +152,8 @@ static struct exchange *failed_dial(struct correlate *c, struct link *l, uint32_
 	/* given up soon and without an error: a race of addresses (RFC 8305, 5), a closed tab */
 	if (!err && ts_ns < l->dial_ns + CONNECT_PATIENCE_NS)
 		return NULL;
+	if (err == ECANCELED)
+		return NULL;
 	if (l->dial)
 		m.thread = l->dial->thread;
 	return exchange_new(c, l, &m);
@@ -173,7 +175,7 @@ void link_close(struct correlate *c, struct link *l, uint32_t err, uint64_t ts_n
 	while ((x = l->open)) {
 		if (!x->draft->err)
 			x->draft->err = err;
-		exchange_finish(c, x, ts_ns, END_NONE);
+		exchange_finish(c, x, ts_ns, exchange_end_of(err));
 	}
 	link_dial_over(c, l, ts_ns);
 	orphans_drop(c, l);

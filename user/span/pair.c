@@ -194,7 +194,8 @@ static void response_take(struct correlate *c, struct exchange *x, const struct 
 	x->response_end_ns = MAX(m->end_ns, x->response_ns);
 	if (m->flags & MSG_ABORTED)
 		d->err = m->err;
-	exchange_finish(c, x, x->response_end_ns, m->flags & MSG_ABORTED ? END_NONE : END_ANSWERED);
+	exchange_finish(c, x, x->response_end_ns,
+			m->flags & MSG_ABORTED ? exchange_end_of(m->err) : END_ANSWERED);
 }
 
 /*
@@ -279,7 +280,7 @@ static void request_end(struct correlate *c, struct exchange *x, const struct ms
 	x->request_end_ns = MAX(m->end_ns, x->start_ns);
 	if (m->flags & MSG_ABORTED) {
 		x->draft->err = m->err;
-		exchange_finish(c, x, x->request_end_ns, END_NONE);
+		exchange_finish(c, x, x->request_end_ns, exchange_end_of(m->err));
 	} else if (x->one_way) {
 		exchange_finish(c, x, x->request_end_ns, END_ANSWERED);
 	} else if (x->server) {

@@ -283,18 +283,21 @@ void process_was_serving(struct correlate *c, const struct event_conn *rec)
 		return;
 	p = process_get(c, rec->h.tgid, rec->h.ts_ns);
 	if (p)
-		p->was_serving = true;
+		p->serving_ns = c->serving_ns = rec->h.ts_ns;
 	process_put(p);
 }
 
 /* The walk over open sockets ends before the key is made: until then it may not have come by. */
-bool process_may_owe(struct correlate *c, uint32_t tgid, uint64_t ts_ns)
+bool process_may_owe(struct correlate *c, uint32_t tgid, uint64_t ts_ns, uint64_t new_ns)
 {
-	const struct process *p = process_in_table(c, tgid);
+	const struct process *p;
 
-	if (ts_ns >= c->start_ns + START_NS || (p && p->seen_start))
+	if (ts_ns >= c->serving_ns + START_NS && ts_ns >= c->start_ns)
 		return false;
-	return ts_ns < c->start_ns || (p && p->was_serving);
+	p = process_in_table(c, tgid);
+	if (ts_ns < c->start_ns)
+		return !new_ns && !(p && p->seen_start);
+	return p && p->serving_ns > new_ns && ts_ns < p->serving_ns + START_NS;
 }
 
 void processes_tick(struct correlate *c)

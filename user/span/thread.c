@@ -8,6 +8,7 @@ struct thread {
 	uint32_t tid, tgid;
 	uint32_t next_seq;
 	bool seq_known;
+	uint64_t new_ns;	       /* first met then, and seen from its beginning; 0: not */
 	uint64_t taint_ns;	       /* until then the books may miss something */
 	struct exchange *list[PLACES]; /* by arrival there */
 	uint32_t cnt[PLACES];
@@ -100,8 +101,7 @@ void thread_record(struct correlate *c, const struct event_thread *ev, uint32_t 
 	if (ev->seq == 0) { /* a thread begins, perhaps with the id of one that has gone */
 		if (t->seq_known)
 			thread_clear(t);
-		if (!(ev->flags & THREAD_F_NEW) && process_may_owe(c, tgid, ts_ns))
-			t->taint_ns = c->start_ns + START_NS;
+		t->new_ns = ev->flags & THREAD_F_NEW ? ts_ns : 0;
 	} else {
 		thread_taint(c, t, ts_ns + TAINT_NS);
 	}
@@ -258,6 +258,7 @@ void evidence_capture(struct correlate *c, struct evidence *ev, const struct eve
 	t = thread_find(c, thread->tid);
 	if (t)
 		capture_books(ev, t);
+	ev->tainted |= process_may_owe(c, tgid, at_ns, t ? t->new_ns : 0);
 	capture_read(c, ev);
 }
 

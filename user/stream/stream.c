@@ -320,7 +320,8 @@ void stream_flush(struct stream *s)
 	struct entry *e, *next;
 
 	HASH_ITER (hh, s->table.by_id, e, next)
-		close_conn(s, e, s->now_ns, e->conn.tgid, 0);
+		close_conn(s, e, s->now_ns, e->conn.tgid,
+			   e->conn.transport == TRANSPORT_UDP ? 0 : ECANCELED);
 }
 
 void stream_free(struct stream *s)

@@ -92,7 +92,8 @@ struct stream *stream_new(const struct stream_cfg *cfg, struct chunk_sink out);
 void stream_push(struct stream *s, const struct event_hdr *rec);
 /* Time passes: closes idle connections, err ETIME. */
 void stream_tick(struct stream *s, uint64_t now_ns);
-/* Closes every connection (err 0) as if it had ended, so that what is pending comes out. */
+/* Closes every connection, err ECANCELED: they are open, and nothing more will be known of them.
+ * UDP never tells of an end: err 0. */
 void stream_flush(struct stream *s);
 void stream_free(struct stream *s);
 /* The open connection of that id, or NULL. */

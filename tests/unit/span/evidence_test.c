@@ -94,6 +94,34 @@ static void an_idle_process_is_not_doubted_at_the_start(void **state)
 	assert_true(is_child(child, served(&in1, 0)));
 }
 
+static void a_known_thread_is_doubted_when_its_process_is_selected_again(void **state)
+{
+	runs_on(RUNTIME_NODE);
+	serve(&p, &a, &in1, 0);
+	answer(&p, &a, &in1, 0);
+	a.th.flags = THREAD_F_NEW; /* of the time before */
+	was_serving();
+	serve(&p, &a, &in2, 0);
+	next_turn();
+	ask(&p, &a, &out1, 0);
+	hear(&p, &a, &out1, 0);
+	answer(&p, &a, &in2, 0);
+	play_settle(&p);
+	assert_ambiguous(asked(&out1, 0), 1);
+}
+
+static void a_request_looked_at_no_more_is_nobodys_parent(void **state)
+{
+	runs_on(RUNTIME_NATIVE);
+	serve(&p, &a, &in1, 0);
+	play_close(&p, &in1, ECANCELED);
+	ask(&p, &a, &out1, 0);
+	hear(&p, &a, &out1, 0);
+	play_settle(&p);
+	assert_true(is_root(asked(&out1, 0)));
+	assert_int_equal(asked(&out1, 0)->link_cnt, 0);
+}
+
 static void a_thread_that_begins_anew_has_no_requests(void **state)
 {
 	runs_on(RUNTIME_NODE);
@@ -331,6 +359,8 @@ int main(void)
 		TEST(an_old_thread_of_a_serving_process_is_doubted_at_the_start),
 		TEST(a_new_thread_is_not_doubted_at_the_start),
 		TEST(an_idle_process_is_not_doubted_at_the_start),
+		TEST(a_known_thread_is_doubted_when_its_process_is_selected_again),
+		TEST(a_request_looked_at_no_more_is_nobodys_parent),
 		TEST(a_thread_that_begins_anew_has_no_requests),
 		TEST(another_thread_has_other_requests),
 		TEST(dialling_in_a_request_gives_the_first_request_its_parent),

@@ -350,6 +350,29 @@ static void retransmits_are_an_event(void **state)
 	assert_str(p.span[0]->events[1].name, "retransmit");
 }
 
+static void what_is_looked_at_no_more_is_no_error(void **state)
+{
+	struct msg m;
+
+	serve(&p, &a, &in, 0);
+	m = response(&in, DIR_OUT, 0);
+	m.flags = MSG_BEGIN;
+	correlate_msg(p.c, &m);
+	m.flags = MSG_END | MSG_ABORTED;
+	m.err = ECANCELED;
+	correlate_msg(p.c, &m);
+	ask(&p, &a, &out, 0);
+	play_close(&p, &in, ECANCELED);
+	play_close(&p, &out, ECANCELED);
+	play_settle(&p);
+	assert_int_equal(p.cnt, 2);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(p.span[i]->status, STATUS_UNSET);
+		assert_null(attrs_find(&p.span[i]->attrs, STR("error.type")));
+		assert_non_null(attrs_find(&p.span[i]->attrs, STR("telltale.unfinished")));
+	}
+}
+
 static void a_flush_pushes_what_is_open(void **state)
 {
 	serve(&p, &a, &in, 0);
@@ -413,6 +436,7 @@ int main(void)
 		TEST(a_connections_set_up_is_a_span_only_when_it_failed),
 		TEST(a_dial_given_up_is_an_error_only_when_it_took_long),
 		TEST(retransmits_are_an_event),
+		TEST(what_is_looked_at_no_more_is_no_error),
 		TEST(a_flush_pushes_what_is_open),
 		TEST(a_full_table_pushes_the_oldest_unanswered),
 		TEST(remembered_exchanges_are_forgotten),

@@ -405,10 +405,11 @@ static void past_the_cap_the_one_idle_longest_goes(void **state)
 static void flush_closes_all_in_order_of_appearance(void **state)
 {
 	push_conn(3, TRANSPORT_TCP, 1);
+	push_conn(2, TRANSPORT_UDP, 2);
 	push_conn(1, TRANSPORT_TCP, 2);
 	trace_len = 0;
 	stream_flush(s);
-	CAME("CLOSE/0 CLOSE/0 ");
+	CAME("CLOSE/125 CLOSE/0 CLOSE/125 ");
 	assert_int_equal(last_conn.id, 1);
 	stream_flush(s);
 	CAME("");
