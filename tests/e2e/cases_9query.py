@@ -289,6 +289,9 @@ def case_open_metrics(env):
                      ("traces_service_graph_request_server_seconds", "histogram"),
                      ("traces_service_graph_request_client_seconds", "histogram")):
         equal(families[name][0], of, f"type of {name}")
+    targets = [(s[0], s[1]) for s in families["traces_target"][1]]
+    equal(families["traces_target"][0], "info", "type of traces_target_info")
+    check(("traces_target_info", '{service="cart",job="cart"}') in targets, f"targets: {targets}")
     latency = families["traces_spanmetrics_latency"][1]
     check(any(s[3] for s in latency), "no bucket has an exemplar")
     for s in latency:

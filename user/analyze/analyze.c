@@ -12,6 +12,8 @@
 #define DEFAULT_WAITING 65536
 #define DEFAULT_WAIT_NS (5 * NS_PER_S)
 #define UNPAIRED_MAX	1000
+#define TARGETS_MAX	1000
+#define NAME_BYTES_MAX	256
 
 const double analyze_bounds[BOUNDS] = { 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25,
 					0.5,   0.75, 1,	    2.5,  5,	 7.5, 10 };
@@ -62,10 +64,24 @@ char *analyze_strdup(struct str s)
 	return strndup(s.len ? s.p : "", s.len);
 }
 
+struct str label_cut(struct str s, size_t max)
+{
+	const char *nul = s.len ? memchr(s.p, 0, s.len) : NULL;
+
+	if (nul)
+		s.len = (size_t)(nul - s.p);
+	if (s.len <= max)
+		return s;
+	/* not within a character: one such label and all of a scrape is refused */
+	while (max && (s.p[max] & 0xc0) == 0x80)
+		max--;
+	return (struct str){ s.p, max };
+}
+
 /* ---- operations ---- */
 
-void histogram_add(struct histogram *h, const struct trace_id *id, double value_s, double count,
-		   uint64_t time_ns)
+void histogram_add(struct histogram *h, const struct trace_id *trace, const struct span_id *span,
+		   double value_s, double count, uint64_t time_ns)
 {
 	unsigned int at = 0;
 
@@ -73,23 +89,24 @@ void histogram_add(struct histogram *h, const struct trace_id *id, double value_
 		at++;
 	h->bucket[at] += count;
 	h->sum_s += value_s * count;
-	h->exemplar[at] = (struct exemplar){ *id, value_s, time_ns };
+	h->exemplar[at] = (struct exemplar){ *trace, *span, value_s, time_ns };
 }
 
 static struct series *series_of(struct analyze *a, const struct span *s)
 {
-	struct str service = s->resource->service;
+	struct str service = label_cut(s->resource->service, NAME_BYTES_MAX);
+	struct str name = label_cut(s->name, NAME_BYTES_MAX);
 	uint64_t hash = XXH3_64bits(service.p, service.len);
 	struct series *row;
 
-	hash = XXH3_64bits_withSeed(s->name.p, s->name.len,
+	hash = XXH3_64bits_withSeed(name.p, name.len,
 				    hash + (uint64_t)s->kind * 3 + (uint64_t)s->status);
 	row = (struct series *)rows_get(&a->series, hash, sizeof(*row));
 	if (!row)
 		return a->other;
 	if (!row->service) {
 		row->service = analyze_strdup(service);
-		row->name = analyze_strdup(s->name);
+		row->name = analyze_strdup(name);
 		row->kind = s->kind;
 		row->status = s->status;
 	}
@@ -106,7 +123,8 @@ void analyze_push(struct analyze *a, const struct span *s)
 	row = series_of(a, s);
 	row->calls += count;
 	row->bytes += bytes * count;
-	histogram_add(&row->latency, &s->trace_id, seconds, count, s->end_ns);
+	histogram_add(&row->latency, &s->trace_id, &s->span_id, seconds, count, s->end_ns);
+	target_push(a, s->resource);
 	graph_push(a, s);
 	pthread_mutex_unlock(&a->lock);
 }
@@ -190,7 +208,7 @@ struct analyze *analyze_new(const struct analyze_cfg *cfg)
 	a->other_edge = other_edge();
 	if (!a->slot || !a->ring || !a->other || !a->other_edge ||
 	    rows_init(&a->series, a->cfg.series_max) || rows_init(&a->edges, a->cfg.series_max) ||
-	    rows_init(&a->unpaired, UNPAIRED_MAX)) {
+	    rows_init(&a->unpaired, UNPAIRED_MAX) || rows_init(&a->targets, TARGETS_MAX)) {
 		analyze_free(a);
 		return NULL;
 	}
@@ -202,6 +220,7 @@ void analyze_tick(struct analyze *a, uint64_t now_ns)
 	pthread_mutex_lock(&a->lock);
 	a->now_ns = now_ns;
 	graph_tick(a);
+	target_tick(a);
 	pthread_mutex_unlock(&a->lock);
 }
 
@@ -212,6 +231,7 @@ void analyze_free(struct analyze *a)
 	rows_fini(&a->series, series_free);
 	rows_fini(&a->edges, edge_free);
 	rows_fini(&a->unpaired, unpaired_free);
+	rows_fini(&a->targets, target_free);
 	series_free((struct row *)a->other);
 	edge_free((struct row *)a->other_edge);
 	free(a->ring);

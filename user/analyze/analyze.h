@@ -9,14 +9,21 @@
  *   traces_service_graph_request_total, _request_failed_total,     client, server, connection_type
  *   _request_server_seconds, _request_client_seconds,
  *   _unpaired_spans_total, _dropped_spans_total
+ *   traces_target_info                                             service, job, instance, and the
+ *                                                                  resource's other attributes
  *
  * A call is a client's span and the server's whose parent it is; the first waits for the other. A
  * client that waits in vain called something that is not traced: its peer's name becomes the
  * server ("virtual_node", "database", "messaging_system"); a server without a parent was called by
  * "user". In OpenMetrics each bucket has the newest trace that fell into it as exemplar.
  *
+ * Names are cut after 256 bytes (64 in the graph). A target has at most 32 attributes that are no
+ * lists, in the order of their names, each with '_' for what a label's name cannot have; 15 min
+ * after its last span it goes.
+ *
  * Full: past series_max new operations are counted under span_name "(other)" of service "(other)",
- * so are new pairs of services; spans that cannot wait are counted as dropped.
+ * so are new pairs of services; spans that cannot wait are counted as dropped. There are at most
+ * 1,000 targets.
  */
 #ifndef ANALYZE_ANALYZE_H
 #define ANALYZE_ANALYZE_H

@@ -84,7 +84,8 @@ static void expire(struct analyze *a, const struct waiting *w)
 	e = edge_of(a, w->service, w->peer, w->connection);
 	e->calls += w->count;
 	e->failed += w->failed ? w->count : 0;
-	histogram_add(&e->seen_by_client, &w->trace_id, seconds(w->duration_ns), w->count, 0);
+	histogram_add(&e->seen_by_client, &w->trace_id, &w->span_id, seconds(w->duration_ns),
+		      w->count, 0);
 }
 
 static void pass_over(struct analyze *a)
@@ -108,11 +109,10 @@ void graph_tick(struct analyze *a)
 
 static void name_copy(char to[WAITING_NAME], struct str s)
 {
-	size_t len = MIN(s.len, (size_t)WAITING_NAME - 1);
-
-	if (len)
-		memcpy(to, s.p, len);
-	to[len] = 0;
+	s = label_cut(s, WAITING_NAME - 1);
+	if (s.len)
+		memcpy(to, s.p, s.len);
+	to[s.len] = 0;
 }
 
 static void set_peer(struct waiting *w, const struct span *s)
@@ -160,6 +160,7 @@ static void wait_for_other(struct analyze *a, const struct span *s, uint64_t key
 			       .duration_ns = s->end_ns - s->start_ns,
 			       .count = span_adjusted_count(s),
 			       .trace_id = s->trace_id,
+			       .span_id = s->span_id,
 			       .client = client,
 			       .failed = s->status == STATUS_ERROR,
 			       .next = *chain };
@@ -182,8 +183,8 @@ static void called_by_user(struct analyze *a, const struct span *s)
 	e = edge_of(a, "user", service, CONNECTION_VIRTUAL);
 	e->calls += count;
 	e->failed += s->status == STATUS_ERROR ? count : 0;
-	histogram_add(&e->seen_by_server, &s->trace_id, seconds(s->end_ns - s->start_ns), count,
-		      s->end_ns);
+	histogram_add(&e->seen_by_server, &s->trace_id, &s->span_id,
+		      seconds(s->end_ns - s->start_ns), count, s->end_ns);
 }
 
 static void pair(struct analyze *a, const struct span *s, const struct waiting *other)
@@ -199,9 +200,9 @@ static void pair(struct analyze *a, const struct span *s, const struct waiting *
 	e->calls += other->count;
 	e->failed += other->failed || s->status == STATUS_ERROR ? other->count : 0;
 	histogram_add(other->client ? &e->seen_by_server : &e->seen_by_client, &s->trace_id,
-		      seconds(s->end_ns - s->start_ns), other->count, s->end_ns);
+		      &s->span_id, seconds(s->end_ns - s->start_ns), other->count, s->end_ns);
 	histogram_add(other->client ? &e->seen_by_client : &e->seen_by_server, &s->trace_id,
-		      seconds(other->duration_ns), other->count, s->end_ns);
+		      &other->span_id, seconds(other->duration_ns), other->count, s->end_ns);
 }
 
 void graph_push(struct analyze *a, const struct span *s)

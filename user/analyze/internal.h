@@ -14,6 +14,7 @@ extern const double analyze_bounds[BOUNDS];
 
 struct exemplar {
 	struct trace_id trace_id; /* unset: none */
+	struct span_id span_id;	  /* unset: not known */
 	double value;
 	uint64_t time_ns;
 };
@@ -50,6 +51,14 @@ struct series { /* of one operation */
 	struct histogram latency;
 };
 
+struct target {		/* who produces spans */
+	struct row row; /* by the resource's hash */
+	char *labels;	/* as they are written; owned */
+	uint64_t labels_hash;
+	uint64_t seen_ns; /* monotonic */
+	bool twin;	  /* another row has the same labels */
+};
+
 /* Of one span as OTLP, without its resource and scope. */
 size_t analyze_size(const struct span *s);
 
@@ -78,6 +87,7 @@ struct waiting {
 	uint64_t duration_ns;
 	double count;
 	struct trace_id trace_id;
+	struct span_id span_id;
 	char service[WAITING_NAME];
 	char peer[WAITING_NAME]; /* of a client: what it called, as far as it says */
 	bool client, failed;
@@ -89,7 +99,8 @@ struct analyze {
 	struct analyze_cfg cfg;
 	pthread_mutex_t lock;
 	uint64_t now_ns;
-	struct table series, edges, unpaired;
+	struct table series, edges, unpaired, targets;
+	uint64_t swept_ns; /* targets: when those that fell silent went */
 	struct series *other;
 	struct edge *other_edge;
 	struct waiting *ring; /* waiting_max of them, the oldest at 'first' */
@@ -99,8 +110,17 @@ struct analyze {
 	double dropped;
 };
 
-void histogram_add(struct histogram *h, const struct trace_id *id, double value_s, double count,
-		   uint64_t time_ns);
+/* span: unset where it is not known. */
+void histogram_add(struct histogram *h, const struct trace_id *trace, const struct span_id *span,
+		   double value_s, double count, uint64_t time_ns);
+/* What of a name may be a label: up to a NUL, whole characters of at most so many bytes. */
+struct str label_cut(struct str s, size_t max);
+/* As both formats escape label values: {name="value" with before instead of the brace. */
+void label_write(struct buf *out, const char *name, struct str value, const char *before);
+/* target.c */
+void target_push(struct analyze *a, const struct resource *r);
+void target_tick(struct analyze *a);
+void target_free(struct row *r);
 /* graph.c */
 void graph_push(struct analyze *a, const struct span *s);
 void graph_tick(struct analyze *a);

@@ -20,19 +20,25 @@ static void family(const struct text *t, const char *name, const char *type, con
 		   type);
 }
 
-/* As both formats escape label values. */
+void label_write(struct buf *out, const char *name, struct str value, const char *before)
+{
+	buf_printf(out, "%s%s=\"", before, name);
+	for (size_t i = 0; i < value.len; i++) {
+		char c = value.p[i];
+
+		if (c == '\\' || c == '"')
+			buf_add_char(out, '\\');
+		if (c == '\n')
+			buf_add_str(out, STR("\\n"));
+		else
+			buf_add_char(out, c);
+	}
+	buf_add_char(out, '"');
+}
+
 static void label(const struct text *t, const char *name, const char *value, const char *before)
 {
-	buf_printf(t->out, "%s%s=\"", before, name);
-	for (const char *p = value; *p; p++) {
-		if (*p == '\\' || *p == '"')
-			buf_add_char(t->out, '\\');
-		if (*p == '\n')
-			buf_add_str(t->out, STR("\\n"));
-		else
-			buf_add_char(t->out, *p);
-	}
-	buf_add_char(t->out, '"');
+	label_write(t->out, name, str_of(value), before);
 }
 
 static void operation_labels(const struct text *t, const void *row)
@@ -66,12 +72,16 @@ static void counter(const struct text *t, const char *name, labels_fn labels, co
 
 static void exemplar(const struct text *t, const struct exemplar *e)
 {
-	char id[33];
+	char trace[33], span[17];
 
 	if (!t->openmetrics || !trace_id_is_set(&e->trace_id))
 		return;
-	trace_id_hex(&e->trace_id, id);
-	buf_printf(t->out, " # {trace_id=\"%s\"} %.9g", id, e->value);
+	trace_id_hex(&e->trace_id, trace);
+	span_id_hex(&e->span_id, span);
+	buf_printf(t->out, " # {trace_id=\"%s\"", trace);
+	if (span_id_is_set(&e->span_id))
+		buf_printf(t->out, ",span_id=\"%s\"", span);
+	buf_printf(t->out, "} %.9g", e->value);
 	if (e->time_ns)
 		buf_printf(t->out, " %.3f", (double)e->time_ns / 1e9);
 }
@@ -191,6 +201,20 @@ static void write_graph(const struct analyze *a, const struct text *t)
 	buf_printf(t->out, "%s %.15g\n", dropped, a->dropped);
 }
 
+static void write_targets(const struct analyze *a, const struct text *t)
+{
+	/* OpenMetrics names an info's family without the ending */
+	const char *name = t->openmetrics ? "traces_target" : "traces_target_info";
+
+	family(t, name, t->openmetrics ? "info" : "gauge", "Attributes of those who send spans.");
+	for (uint32_t i = 0; i < a->targets.cnt; i++) {
+		const struct target *target = (const struct target *)a->targets.row[i];
+
+		if (!target->twin && target->labels)
+			buf_printf(t->out, "traces_target_info%s 1\n", target->labels);
+	}
+}
+
 void analyze_write(struct analyze *a, bool openmetrics, struct buf *out)
 {
 	const struct text t = { out, openmetrics };
@@ -198,5 +222,6 @@ void analyze_write(struct analyze *a, bool openmetrics, struct buf *out)
 	pthread_mutex_lock(&a->lock);
 	write_operations(a, &t);
 	write_graph(a, &t);
+	write_targets(a, &t);
 	pthread_mutex_unlock(&a->lock);
 }

@@ -9,6 +9,7 @@
 
 #include "analyze/analyze.h"
 #include "core/clock.h"
+#include "core/utf8.h"
 
 #define T0 (1700000000 * NS_PER_S)
 
@@ -111,7 +112,8 @@ static void operations_are_counted_with_what_they_took(void **state)
 	expect(a, "traces_spanmetrics_latency_count" LABELS("STATUS_CODE_ERROR\"} 1\n"));
 	text = scrape(a, true);
 	assert_non_null(strstr(text, "# TYPE traces_spanmetrics_calls counter\n"));
-	assert_non_null(strstr(text, "# {trace_id=\"07000000000000000000000000000000\"} 11 17"));
+	assert_non_null(strstr(text, "# {trace_id=\"07000000000000000000000000000000\","
+				     "span_id=\"0300000000000000\"} 11 17"));
 	free(text);
 	text = scrape(a, false);
 	assert_null(strstr(text, "trace_id"));
@@ -214,6 +216,106 @@ static void full_tables_are_said(void **state)
 	analyze_free(a);
 }
 
+static size_t cnt_of(struct analyze *a, const char *what)
+{
+	char *text = scrape(a, true);
+	size_t cnt = 0;
+
+	for (const char *p = text; (p = strstr(p, what)); p++)
+		cnt++;
+	free(text);
+	return cnt;
+}
+
+/* Whatever a name is, no label is cut within a character and no series comes twice. */
+static void hostile_names_are_cut(void **state)
+{
+	struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
+	char name[400], *text;
+	struct resource *r;
+
+	analyze_tick(a, NS_PER_S);
+	/* 2 bytes, then 3 a character: 63 and 256 bytes end within one */
+	memcpy(name, "xy", 2);
+	for (size_t i = 2; i + 2 < sizeof(name); i += 3)
+		memcpy(name + i, "\xe2\x82\xac", 3);
+	for (int i = 0; i < 4; i++) {
+		snprintf(name + 389, 9, "%d", i);
+		r = service(name);
+		push(a, (uint8_t)(i + 1), 0, SPAN_SERVER, r, 100, STATUS_UNSET,
+		     (struct attrs){ 0 });
+		resource_put(r);
+		r = resource_new();
+		attrs_add_str(&r->attrs, r->arena, "service.name",
+			      (struct str){ "a\0bcdef", (size_t)(2 + i) });
+		resource_seal(r);
+		push(a, (uint8_t)(i + 1), 0, SPAN_SERVER, r, 100, STATUS_UNSET,
+		     (struct attrs){ 0 });
+		resource_put(r);
+	}
+	text = scrape(a, true);
+	assert_true(utf8_valid(str_of(text)));
+	free(text);
+	assert_int_equal(cnt_of(a, "\ntraces_spanmetrics_calls_total{"), 2);
+	assert_int_equal(cnt_of(a, "\ntraces_service_graph_request_total{"), 2);
+	assert_int_equal(cnt_of(a, "\ntraces_target_info{"), 2);
+	analyze_free(a);
+}
+
+static void targets_have_their_attributes(void **state)
+{
+	struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
+
+	analyze_tick(a, NS_PER_S);
+	for (int i = 0; i < 3; i++) {
+		struct resource *r = service("shop");
+
+		attrs_add_str(&r->attrs, r->arena, "service.namespace", STR("eu"));
+		attrs_add_str(&r->attrs, r->arena, "service.instance.id", STR("i\"7"));
+		attrs_add_int(&r->attrs, r->arena, i == 1 ? "b.pid" : "host.pid", 42);
+		attrs_add_str(&r->attrs, r->arena, "host.name", STR("h1"));
+		attrs_add_str(&r->attrs, r->arena, "job", STR("not this"));
+		/* no label: the third is the first again */
+		attrs_add_str(&r->attrs, r->arena, i == 2 ? "9" : "__x", STR("?"));
+		resource_seal(r);
+		push(a, (uint8_t)(i + 1), 99, SPAN_CLIENT, r, 100, STATUS_UNSET,
+		     (struct attrs){ 0 });
+		resource_put(r);
+	}
+	expect(a, "# TYPE traces_target_info gauge\ntraces_target_info{service=\"shop\","
+		  "job=\"eu/shop\",instance=\"i\\\"7\",host_name=\"h1\",host_pid=\"42\"} 1\n"
+		  "traces_target_info{service=\"shop\",job=\"eu/shop\",instance=\"i\\\"7\","
+		  "b_pid=\"42\",host_name=\"h1\"} 1\n");
+	assert_int_equal(cnt_of(a, "# TYPE traces_target info\n"), 1);
+	assert_int_equal(cnt_of(a, "\ntraces_target_info{"), 2);
+	analyze_tick(a, 800 * NS_PER_S);
+	assert_int_equal(cnt_of(a, "\ntraces_target_info{"), 2);
+	analyze_tick(a, 1000 * NS_PER_S);
+	assert_int_equal(cnt_of(a, "\ntraces_target_info{"), 0);
+	analyze_free(a);
+}
+
+static void targets_have_a_cap(void **state)
+{
+	struct analyze *a = analyze_new(&(struct analyze_cfg){ 0 });
+	char name[16];
+
+	analyze_tick(a, NS_PER_S);
+	for (int i = 0; i < 3000; i++) {
+		struct resource *r;
+
+		if (i == 2000)
+			analyze_tick(a, 2000 * NS_PER_S);
+		snprintf(name, sizeof(name), "s%d", i);
+		r = service(name);
+		push(a, 1, 99, SPAN_INTERNAL, r, 100, STATUS_UNSET, (struct attrs){ 0 });
+		resource_put(r);
+	}
+	assert_int_equal(cnt_of(a, "\ntraces_target_info{"), 1000);
+	assert_int_equal(cnt_of(a, "\ntraces_target_info{service=\"s2999\""), 1);
+	analyze_free(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +325,9 @@ int main(void)
 		cmocka_unit_test(both_ends_of_a_call_make_one_edge),
 		cmocka_unit_test(who_waits_in_vain_is_told_of),
 		cmocka_unit_test(full_tables_are_said),
+		cmocka_unit_test(hostile_names_are_cut),
+		cmocka_unit_test(targets_have_their_attributes),
+		cmocka_unit_test(targets_have_a_cap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
