@@ -166,8 +166,8 @@ static void on_signal(struct agent *a)
 
 	if (read(a->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGHUP && a->cfg.ignore_hangup) {
-		log_info("SIGHUP: the configuration is read at the start only; nothing changes");
+	if (info.ssi_signo == SIGHUP && a->cfg.hangup) {
+		a->cfg.hangup(a->cfg.ctx);
 		return;
 	}
 	if (a->result.signal) { /* the second time: at once */

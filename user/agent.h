@@ -17,7 +17,7 @@ struct agent_cfg {
 	const uint32_t *pids;	/* the agent ends when all of these have gone */
 	uint32_t pid_cnt;
 	uint64_t duration_ns;	     /* 0: no limit */
-	bool ignore_hangup;	     /* SIGHUP does not end it */
+	void (*hangup)(void *ctx);   /* SIGHUP calls it; NULL: it ends the agent */
 	int (*health)(void *ctx);    /* asked often; an error ends the agent. May be NULL */
 	void (*attached)(void *ctx); /* called once, before the child runs. May be NULL */
 	void *ctx;

@@ -9,11 +9,12 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "notify.h"
+#include "reload.h"
 #include "serve.h"
 
 #define TICK_NS (100 * NS_PER_MS)
 
-static void loop(struct backend *b, struct serve *s, const sigset_t *signals)
+static void loop(struct backend *b, struct serve *s, struct reload *r, const sigset_t *signals)
 {
 	const struct timespec tick = { .tv_nsec = TICK_NS };
 	int got;
@@ -24,6 +25,8 @@ static void loop(struct backend *b, struct serve *s, const sigset_t *signals)
 		backend_tick(b, now_ns);
 		serve_beat(s, now_ns);
 		got = sigtimedwait(signals, NULL, &tick);
+		if (got == SIGHUP)
+			reload_hangup(r);
 	} while (got != SIGINT && got != SIGTERM);
 }
 
@@ -31,6 +34,7 @@ int command_gateway(const struct config *c)
 {
 	struct backend *b = NULL;
 	struct sourcing *sources = NULL;
+	struct reload reload = { .start = c };
 	struct serve *s = NULL;
 	char store[256];
 	sigset_t signals;
@@ -53,12 +57,13 @@ int command_gateway(const struct config *c)
 		config_show_urls(str_of(c->store ? c->store : "no store"), store, sizeof(store));
 		log_info("traces in %s, served on http://%s", store, c->listen);
 		notify_manager("READY=1");
-		loop(b, s, &signals);
+		loop(b, s, &reload, &signals);
 		notify_manager("STOPPING=1");
 	}
 	backend_quiet(b);
 	serve_free(s);
 	sourcing_close(sources);
+	reload_fini(&reload);
 	backend_close(b);
 	return err ? EXIT_FAILED : 0;
 }

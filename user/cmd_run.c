@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "notify.h"
+#include "reload.h"
 #include "serve.h"
 #include "setup.h"
 
@@ -20,6 +21,7 @@ struct run {
 	struct backend *backend;
 	struct producer *producer; /* of the thread that drains the kernel's records */
 	struct sourcing *sourcing;
+	struct reload reload;
 	struct serve *serve;
 	struct pipe *pipe; /* of the agent that is attached */
 	uint64_t spans;
@@ -52,6 +54,7 @@ static void close_all(struct run *r)
 	backend_quiet(r->backend);
 	serve_free(r->serve);
 	sourcing_close(r->sourcing);
+	reload_fini(&r->reload);
 	/* the sinks are the last to go */
 	producer_free(r->producer);
 	backend_close(r->backend);
@@ -84,11 +87,18 @@ static void tell_ready(struct run *r, const struct agent *agent)
 	notify_manager("READY=1");
 }
 
+static void hangup(void *ctx)
+{
+	reload_hangup(&((struct run *)ctx)->reload);
+}
+
 /* The agent, from attaching to its end. */
 static int trace(struct run *r, uint32_t *pids, struct agent_result *ret, char why[AGENT_WHY_MAX])
 {
 	const struct config *c = r->config;
-	struct agent_cfg cfg = { .pids = c->pid.v, .pid_cnt = c->pid.cnt, .ignore_hangup = true };
+	struct agent_cfg cfg = {
+		.pids = c->pid.v, .pid_cnt = c->pid.cnt, .hangup = hangup, .ctx = r
+	};
 	struct agent *agent = NULL;
 	int err;
 
@@ -101,6 +111,7 @@ static int trace(struct run *r, uint32_t *pids, struct agent_result *ret, char w
 	if (err)
 		return err;
 	sourcing_attach(r->sourcing, agent);
+	r->reload = (struct reload){ .start = c, .sourcing = r->sourcing };
 	tell_ready(r, agent);
 	agent_loop(agent, ret, why);
 	r->spans += pipe_spans(r->pipe);

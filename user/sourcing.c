@@ -247,6 +247,42 @@ void sourcing_attach(struct sourcing *s, struct agent *agent)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static bool same_texts(const char *const *a, uint32_t a_cnt, const char *const *b, uint32_t b_cnt)
+{
+	for (uint32_t i = 0; a_cnt == b_cnt && i < a_cnt; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return false;
+	return a_cnt == b_cnt;
+}
+
+static bool same_filter(const struct probe_filter *a, const struct probe_filter *b)
+{
+	for (uint32_t i = 0; a->port_cnt == b->port_cnt && i < a->port_cnt; i++)
+		if (a->ports[i] != b->ports[i])
+			return false;
+	return a->port_cnt == b->port_cnt &&
+	       same_texts(a->names, a->name_cnt, b->names, b->name_cnt) &&
+	       same_texts(a->cgroups, a->cgroup_cnt, b->cgroups, b->cgroup_cnt);
+}
+
+int sourcing_options(struct sourcing *s, const struct probe_filter *f, char why[SOURCE_WHY_MAX])
+{
+	struct probe_filter was;
+	int err = 0;
+
+	pthread_mutex_lock(&s->lock);
+	was = s->options;
+	s->options = *f;
+	s->options.pids = was.pids;
+	s->options.pid_cnt = was.pid_cnt;
+	if (!same_filter(&was, f))
+		err = put_in_force(s, NULL, why);
+	if (err)
+		s->options = was;
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
 /* ---- public ---- */
 
 int sourcing_open(const struct config *c, struct backend *b, bool captures,

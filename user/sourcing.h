@@ -26,6 +26,10 @@ const struct api_sources *sourcing_api(const struct sourcing *s);
 int sourcing_filter(struct sourcing *s, struct probe_filter *filter);
 /* The agent that was attached with that filter: changes go to it from now on. NULL: it ends. */
 void sourcing_attach(struct sourcing *s, struct agent *agent);
+/* The options' filter is another one, whose lists are borrowed from now on; its pids stay those of
+ * sourcing_filter(). 0, or -errno with a line in why: then nothing has changed. */
+int sourcing_options(struct sourcing *s, const struct probe_filter *filter,
+		     char why[SOURCE_WHY_MAX]);
 /* Before the backend closes. NULL is fine. */
 void sourcing_close(struct sourcing *s);
 

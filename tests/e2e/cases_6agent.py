@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent: export, metrics, books, overload."""
 import json
+import signal
 import threading
+import time
 
-from lib import (TELLTALE, Agent, Endpoint, books, check, check_balance, equal, get, http_conn, load, metrics, nginx, redis,
+from lib import (TELLTALE, Agent, Endpoint, Gateway, books, check, check_balance, equal, free_port, get, http_conn, load, metrics, nginx, redis,
                  resp, shared_redis, static_nginx, wait_for, Conn)
 
 
@@ -183,3 +185,52 @@ def case_a_second_agent_on_the_same_port(env):
     r = env.run([TELLTALE, "run", "--listen", f"127.0.0.1:{a.port}"])
     check(r.returncode != 0 and str(a.port) in r.stderr, f"one clear line: {r.returncode} {r.stderr!r}")
     a.finish()
+
+
+def hang_up(served, file, text):
+    """Another configuration, and what the log says of it."""
+    with open(file, "w") as f:
+        f.write(text)
+    said = len(served.err())
+    served.popen.send_signal(signal.SIGHUP)
+    wait_for(lambda: "SIGHUP: " in served.err()[said:], "SIGHUP to be told of")
+    return served.err()[said:]
+
+
+def case_sighup_reads_the_configuration_anew(env):
+    web, file, other = static_nginx(env), env.path("telltale.yaml"), free_port()
+    with open(file, "w") as f:
+        f.write("process: nothing-is-called-so\n")
+    a = Agent(env, "--config", file)
+    get(web.port, "/hello?before")
+
+    def spans():
+        rows = metrics(a.port).get("traces_spanmetrics_calls_total", {})
+        return sum(v for labels, v in rows.items() if ("service", "nginx") in labels)
+    log = hang_up(a, file, f"process: [nothing-is-called-so, nginx*]\nport: {web.port}\n")
+    check("changed: process, port" in log, f"the log: {log}")
+    get(web.port, "/hello?during")
+    wait_for(lambda: spans() == 1, "the span of the second request")
+    for text, reason in ("procss: x\n", f"{file}:1"), ("process: x\ncgroup: /no/such/cgroup\n", "not found"):
+        log = hang_up(a, file, text)
+        check(reason in log and "nothing changes" in log, f"the log of {text}: {log}")
+        get(web.port, "/hello?after-a-bad-one")
+    wait_for(lambda: spans() == 3, "spans while the file was bad")
+    hang_up(a, file, f"process: nginx*\nport: {other}\nlog-level: error\n")
+    get(web.port, "/hello?other-port")
+    time.sleep(1)
+    equal(spans(), 3, "spans with another port")
+    equal(a.finish(), 0, "exit status")
+
+
+def case_sighup_names_what_needs_a_restart(env):
+    file = env.path("telltale.yaml")
+    with open(file, "w") as f:
+        f.write("retention: 1h\n")
+    g = Gateway(env, "--config", file)
+    log = hang_up(g, file, "retention: 2h\nsampling: never\nlog-level: info\n")
+    wait_for(lambda: "restart: " in g.err(), "the warning")
+    told = next(line for line in g.err().splitlines() if "restart: " in line)
+    check("retention" in told and "sampling" in told and "log-level" not in told, f"the warning: {told}")
+    get(g.port, "/health/ready")
+    equal(g.finish(), 0, "exit status")

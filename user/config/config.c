@@ -446,6 +446,9 @@ int config_new(int argc, char *const *argv, char *const *env, struct config **re
 	snprintf(why, CONFIG_WHY_MAX, "out of memory");
 	if (!l.c)
 		goto out;
+	l.c->private->argc = argc;
+	l.c->private->argv = argv;
+	l.c->private->env = env;
 	/* "-qqq" holds a flag per byte */
 	for (int i = 0; i < argc; i++)
 		l.flag_cnt += strlen(argv[i]) + 1;
@@ -470,6 +473,29 @@ out:
 	free(l.flags);
 	config_free(l.c);
 	return err;
+}
+
+int config_again(const struct config *c, struct config **ret_config, char why[CONFIG_WHY_MAX])
+{
+	const struct config_private *p = c->private;
+
+	return config_new(p->argc, p->argv, p->env, ret_config, why);
+}
+
+const char *config_next_change(const struct config *a, const struct config *b, size_t *at)
+{
+	struct arena *mem = arena_new(CONFIG_MEMORY);
+	const char *name = NULL;
+
+	for (; mem && !name && *at < config_table_cnt; ++*at) {
+		const struct option *o = &config_table[*at];
+
+		if (!(o->flags & OPTION_FLAG_ONLY) && o->commands & 1u << a->command &&
+		    !str_eq(option_text(a, o, mem), option_text(b, o, mem)))
+			name = o->name;
+	}
+	arena_free(mem);
+	return name;
 }
 
 void config_free(struct config *c)

@@ -193,6 +193,12 @@ struct config {
  */
 int config_new(int argc, char *const *argv, char *const *env, struct config **ret_config,
 	       char why[CONFIG_WHY_MAX]);
+/* Reads all sources anew, as config_new() did: the same arguments and environment, which are
+ * borrowed still, and the file as it is now. */
+int config_again(const struct config *c, struct config **ret_config, char why[CONFIG_WHY_MAX]);
+/* The next option of their command whose value differs; *at begins with 0. NULL: no more. Valid for
+ * ever. */
+const char *config_next_change(const struct config *a, const struct config *b, size_t *at);
 void config_free(struct config *c);
 
 /* Where an option's value came from: "default", "FILE:LINE", "TELLTALE_LISTEN", "--listen". NULL

@@ -63,6 +63,8 @@ struct source {
 
 struct config_private {
 	struct arena *mem;
+	int argc; /* as config_new() got them */
+	char *const *argv, *const *env;
 	const char *origin[OPTIONS_MAX];
 	uint8_t rank[OPTIONS_MAX];
 	bool endpoint_whole; /* otlp_endpoint needs no path added */

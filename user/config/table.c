@@ -34,7 +34,7 @@
 /* clang-format off */
 const struct option config_table[] = {
 	{ "config", 0, OPT_STRING, OPTION_NOT_FILE, EVERY, FIELD(config), .arg = "FILE",
-	  .help = "read options from a YAML file" },
+	  .help = "read options from a YAML file; run, gateway: again on SIGHUP" },
 
 	{ "capture", 0, OPT_ENUM, 0, CAPTURE, FIELD(capture), .arg = "HOW",
 	  .choices = "auto|trampoline|socktp|syscall", .fallback = "auto",

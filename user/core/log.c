@@ -11,12 +11,12 @@ static const char *const names[] = { "error", "warn", "info", "debug" };
 
 void log_set_level(enum log_level level)
 {
-	max_level = level;
+	__atomic_store_n(&max_level, level, __ATOMIC_RELAXED);
 }
 
 enum log_level log_level(void)
 {
-	return max_level;
+	return __atomic_load_n(&max_level, __ATOMIC_RELAXED);
 }
 
 int log_level_parse(const char *name, enum log_level *ret_level)
@@ -35,7 +35,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	char line[1024];
 	va_list ap;
 
-	if (level > max_level)
+	if (level > log_level())
 		return;
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);

@@ -379,6 +379,35 @@ static void the_file_sets_scalars_and_lists(void **state)
 	config_free(good(args, NULL));
 }
 
+static void a_file_read_again_tells_what_has_changed(void **state)
+{
+	struct config *c, *again = NULL;
+	char args[128];
+	size_t at = 0;
+
+	write_file("listen: 127.0.0.1:1\nprocess: a\nport: [80, 443]\n");
+	snprintf(args, sizeof(args), "run --config %s --log-level warn", file_path);
+	c = good(args, NULL);
+	assert_int_equal(config_again(c, &again, why), 0);
+	assert_null(config_next_change(c, again, &at));
+	config_free(again);
+	/* what a flag sets stays, whatever the file says */
+	write_file("listen: 127.0.0.1:1\nprocess: [a, b]\nport: 80\nlog-level: debug\n");
+	assert_int_equal(config_again(c, &again, why), 0);
+	assert_int_equal(again->process.cnt, 2);
+	at = 0;
+	assert_string_equal(config_next_change(c, again, &at), "process");
+	assert_string_equal(config_next_change(c, again, &at), "port");
+	assert_null(config_next_change(c, again, &at));
+	config_free(again);
+	write_file("listen: 127.0.0.1:1\nprocss: a\n");
+	again = NULL;
+	assert_int_equal(config_again(c, &again, why), -EINVAL);
+	assert_null(again);
+	assert_non_null(strstr(why, ":2"));
+	config_free(c);
+}
+
 static void the_file_is_refused_with_line_and_expectation(void **state)
 {
 	char deep[4096];
@@ -546,6 +575,7 @@ int main(void)
 		cmocka_unit_test(an_endpoint_is_completed_once),
 		cmocka_unit_test(addresses_are_numbers_with_a_port),
 		cmocka_unit_test(the_file_sets_scalars_and_lists),
+		cmocka_unit_test(a_file_read_again_tells_what_has_changed),
 		cmocka_unit_test(the_file_is_refused_with_line_and_expectation),
 		cmocka_unit_test(an_unreadable_file_says_why),
 		cmocka_unit_test(help_works_with_a_broken_file),
