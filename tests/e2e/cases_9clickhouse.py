@@ -103,6 +103,42 @@ def case_answers_are_those_of_the_embedded_store(env):
     return f"{len(want)} questions"
 
 
+HOSTILE = ["x' OR 1=1 --", "'); DROP TABLE block; --", "\\' UNION SELECT name FROM sqlite_master --", '" || true } || { "',
+           "%' ESCAPE '%", "{} | rate()", "a`b\\", "{x:String}", "$(id)", "../../dev/null", "\u00fc\u202e\n\t"]
+
+
+def case_hostile_words_are_words(env):
+    """As names, keys and values, in questions of every API and to both engines: each finds its own trace and no other."""
+    quoted = urllib.parse.quote
+    for g in (Asked(env), Asked(env, "--store", Front(env, "hostile").where)):
+        traces = {}
+        for n, word in enumerate(HOSTILE):
+            traces[word], spans = shop_trace(n + 1)
+            for i, (_, span) in enumerate(spans):
+                span["name"] = word
+                span["attributes"] = [{"key": word, "value": {"stringValue": word}}]
+                spans[i] = (word, span)
+            g.send(spans)
+        wait_for(lambda g=g: len(g.json("/traces/search", "POST", {"limit": 100})["traces"]) == len(HOSTILE), "all traces")
+        window = f"start={(NOW_S - 3600) * 10**6}&end={(NOW_S + 60) * 10**6}&limit=100"
+        seconds = f"start={NOW_S - 3600}&end={NOW_S + 60}&limit=100"
+        for word, trace in traces.items():
+            for body in ({"service": word}, {"operation": word},
+                         {"attributes": [{"key": word, "op": "=", "value": word}]}):
+                found = g.json("/traces/search", "POST", body)["traces"]
+                equal([t["trace_id"] for t in found], [trace], f"found by {body}")
+            tags = quoted(json.dumps({word: word}))
+            found = g.json(f"/api/traces?service={quoted(word)}&operation={quoted(word)}&tags={tags}&{window}")["data"]
+            equal([t["traceID"] for t in found], [trace], f"found by Jaeger's tags {word!r}")
+            text = json.dumps(word, ensure_ascii=False)
+            for q in (f"{{ resource.service.name = {text} }}", f"{{ name = {text} }}", f"{{ span.{text} = {text} }}"):
+                found = g.json(f"/api/search?{seconds}&q={quoted(q)}")["traces"]
+                equal([t["traceID"].zfill(32) for t in found], [trace], f"found by {q}")
+            equal(g.json(f"/traces/operations?service={quoted(word, '')}")["operations"][0]["name"], word, "operation")
+        equal(len(g.json("/traces/services")["services"]), len(HOSTILE), "services")
+        equal(g.finish(), 0, "exit status")
+
+
 def case_two_gateways_share_it(env):
     front = Front(env, "shared")
     one, other = Asked(env, "--store", front.where), Asked(env, "--store", front.where)

@@ -15,7 +15,7 @@ static const struct {
 	unsigned int http, code;
 } codes[] = {
 	{ 200, 0 }, { 400, 3 },	 { 404, 12 }, { 405, 12 }, { 408, 4 },
-	{ 413, 8 }, { 415, 12 }, { 429, 8 },  { 503, 14 },
+	{ 413, 8 }, { 415, 12 }, { 429, 8 },  { 431, 8 },  { 503, 14 },
 };
 
 unsigned int answer_code(const struct answer *a)

@@ -14,8 +14,11 @@
 #define TIME_MIN_NS	946684800000000000ull /* 2000-01-01 */
 #define TIME_AHEAD_NS	(24 * 3600 * NS_PER_S)
 
-#define X(name) #name,
+#define X(name, text) #name,
 static const char *const reject_names[] = { REJECTS(X) };
+#undef X
+#define X(name, text) text,
+static const char *const reject_texts[] = { REJECTS(X) };
 #undef X
 
 /* ---- a reading ---- */
@@ -152,8 +155,9 @@ void intake_why(const struct intake *in, char out[WHY_MAX])
 	for (size_t i = 0; i < REJECT_CNT && len < WHY_MAX; i++) {
 		if (!in->rejected[i])
 			continue;
-		len += (size_t)snprintf(out + len, WHY_MAX - len, "%s%llu %s", sep,
-					(unsigned long long)in->rejected[i], reject_names[i]);
+		len += (size_t)snprintf(out + len, WHY_MAX - len, "%s%llu %s (%s)", sep,
+					(unsigned long long)in->rejected[i], reject_names[i],
+					reject_texts[i]);
 		sep = ", ";
 	}
 }

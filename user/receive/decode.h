@@ -19,10 +19,16 @@
 #define ATTRS_MAX	 1024u
 #define EVENTS_MAX	 128u
 #define LINKS_MAX	 128u
-#define WHY_MAX		 160
+#define WHY_MAX		 512
 
-#define REJECTS(X) X(bad_id) X(bad_time) X(too_large) X(too_deep) X(malformed)
-#define X(name)	   REJECT_##name,
+/* Why a span is rejected, and what the sender is told of it. */
+#define REJECTS(X)                                                                                 \
+	X(bad_id, "a trace id is 16 bytes or 32 hex digits, a span id half of it, none is zero")   \
+	X(bad_time, "from the year 2000 to a day ahead, in nanoseconds (Zipkin: microseconds)")    \
+	X(too_large, "a value above 1 MiB, a span above 4 MiB, a resource or scope above 256 KiB") \
+	X(too_deep, "values nested more than 64 deep")                                             \
+	X(malformed, "what is in it is no span")
+#define X(name, text) REJECT_##name,
 enum reject { REJECTS(X) REJECT_CNT, REJECT_none = REJECT_CNT };
 #undef X
 
@@ -83,7 +89,7 @@ int decode_otlp_json(struct decoder *d, struct str body);
 int decode_zipkin(struct decoder *d, struct str body);
 
 uint64_t intake_rejected(const struct intake *in);
-/* "2 spans rejected: 1 bad_id, 1 too_large"; empty when none were. */
+/* "2 of 5 spans rejected: 1 bad_id (...), 1 too_large (...)"; empty when none were. */
 void intake_why(const struct intake *in, char out[WHY_MAX]);
 
 /* ---- for the decoders ---- */

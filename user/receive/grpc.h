@@ -11,6 +11,8 @@
 
 #include "receive/server.h"
 
+#define HEADER_BYTES_MAX (16 << 10)
+
 struct grpc_conn;
 
 struct grpc_call {

@@ -200,7 +200,9 @@ void grpc_call_begin(struct grpc_call *call)
 
 	if (call->coding == CODING_ZSTD)
 		call->coding = CODING_UNKNOWN; /* gRPC has no name for it */
-	if (!call->is_post)
+	if (call->header_bytes > HEADER_BYTES_MAX)
+		answer_set(a, 431, "the headers have more than %d bytes", HEADER_BYTES_MAX);
+	else if (!call->is_post)
 		answer_set(a, 405, "only POST is allowed");
 	else if (!call->is_grpc)
 		answer_set(a, 415, "content-type must be " TYPE_GRPC);

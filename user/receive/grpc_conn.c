@@ -15,7 +15,6 @@
 #define STREAM_WINDOW	  (4 << 20)
 #define CONNECTION_WINDOW (16 << 20)
 #define FRAME_BYTES_MAX	  (256 << 10)
-#define HEADER_BYTES_MAX  (16 << 10)
 #define RESETS_MAX	  1000
 #define ACKS_MAX	  256 /* that the peer does not read */
 #define SETTINGS_MAX	  32
@@ -50,7 +49,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *f, const uin
 	if (!call)
 		return 0;
 	call->header_bytes += name_len + value_len + 32; /* as SETTINGS counts them */
-	if (call->header_bytes > HEADER_BYTES_MAX)
+	/* a little past it is answered, much past it is not */
+	if (call->header_bytes > 4 * HEADER_BYTES_MAX)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	if (f->headers.cat == NGHTTP2_HCAT_REQUEST)
 		grpc_call_header(call, (struct str){ (const char *)name, name_len },

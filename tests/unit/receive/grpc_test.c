@@ -83,6 +83,7 @@ static void partial_success(void **state)
 
 static void refused(void **state)
 {
+	char coding[20000] = "";
 	struct buf b = { 0 };
 
 	assert_int_equal(call_with(STR("no protobuf"), false, NULL), 3);
@@ -91,6 +92,9 @@ static void refused(void **state)
 	assert_int_equal(call_with(STR("x"), true, "gzip"), 3);
 	assert_int_equal(call_with(STR("x"), true, "snappy"), 12);
 	assert_string_equal(client.accepts, "identity,gzip");
+	memset(coding, 'x', sizeof(coding) - 1);
+	assert_int_equal(call_with(STR(""), false, coding), 8);
+	assert_non_null(strstr(client.message, "headers have more than"));
 	add_message(&b, STR(""), false);
 	assert_int_equal(client_call(&client, &(struct client_call){ .path = "/x.Y/Z",
 								     .body = buf_str(&b) }),

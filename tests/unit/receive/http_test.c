@@ -147,7 +147,8 @@ static void partial_success(void **state)
 	ask(NULL, "/v1/traces", JSON, NULL, buf_str(&b));
 	wants(200, NULL,
 	      "{\"partialSuccess\":{\"rejectedSpans\":\"2\",\"errorMessage\":\"2 of 5 spans "
-	      "rejected: 2 bad_id\"}}");
+	      "rejected: 2 bad_id (a trace id is 16 bytes or 32 hex digits, a "
+	      "span id half of it, none is zero)\"}}");
 	assert_int_equal(world_pushed(), 3);
 	buf_fini(&b);
 	b = make_request(false, 1, 1);

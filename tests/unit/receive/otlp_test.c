@@ -322,7 +322,8 @@ static void large_values(void **state)
 	buf_add_char(&b, 0);
 	rejects(b.p, REJECT_too_large);
 	intake_why(&decoder->intake, why);
-	assert_string_equal(why, "1 of 1 spans rejected: 1 too_large");
+	assert_string_equal(why, "1 of 1 spans rejected: 1 too_large (a value above 1 MiB, "
+				 "a span above 4 MiB, a resource or scope above 256 KiB)");
 	buf_clear(&b);
 	buf_printf(&b, IDS TIMES ",\"attributes\":[{}");
 	for (int i = 0; i < 5000; i++)
