@@ -169,7 +169,18 @@ static int error_of_curl(CURLcode rc)
 	}
 }
 
-static void read_end(struct exchange *x, CURLcode rc, struct ch_result *ret)
+/* With TLS 1.3 a server refuses a client without a certificate when the client is connected already:
+ * whether its alert or the end of the connection is seen first is chance. */
+static bool may_lack_certificate(const struct clickhouse *c, CURLcode rc)
+{
+	bool ended = rc == CURLE_SSL_CONNECT_ERROR || rc == CURLE_SEND_ERROR ||
+		     rc == CURLE_RECV_ERROR || rc == CURLE_GOT_NOTHING;
+
+	return ended && !c->cert_file && !strncmp(c->url, "https:", 6);
+}
+
+static void read_end(const struct clickhouse *c, struct exchange *x, CURLcode rc,
+		     struct ch_result *ret)
 {
 	long status = 0;
 
@@ -185,8 +196,9 @@ static void read_end(struct exchange *x, CURLcode rc, struct ch_result *ret)
 			snprintf(ret->text, sizeof(ret->text), "HTTP status %ld", status);
 	} else if (rc) {
 		ret->err = error_of_curl(rc);
-		snprintf(ret->text, sizeof(ret->text), "%s",
-			 x->text[0] ? x->text : curl_easy_strerror(rc));
+		snprintf(ret->text, sizeof(ret->text), "%.200s%s",
+			 x->text[0] ? x->text : curl_easy_strerror(rc),
+			 may_lack_certificate(c, rc) ? "; does it want a client certificate?" : "");
 	} else if (status != 200 || x->in.len) {
 		ret->err = error_of(0, status);
 		snprintf(ret->text, sizeof(ret->text), "HTTP status %ld, answer cut off", status);
@@ -293,7 +305,7 @@ void http_ask(struct clickhouse *c, const struct ch_request *q, struct ch_result
 	rc = set_options(c, &x, url.p, ms, headers);
 	if (!rc)
 		rc = curl_easy_perform(x.handle);
-	read_end(&x, rc, ret);
+	read_end(c, &x, rc, ret);
 out:
 	if (x.handle) {
 		curl_easy_setopt(x.handle, CURLOPT_ERRORBUFFER, NULL);
