@@ -64,6 +64,20 @@ static struct exchange *of_the_moment(const struct evidence *ev)
 	return x && x->server && x->tgid == ev->tgid ? x : NULL;
 }
 
+/* In the loop of a thread with timers or hand-offs: what waits is not what sends. */
+static bool may_stray(const struct evidence *ev)
+{
+	return ev->habits & HABIT_STRAYS && ev->thread.turn;
+}
+
+static bool is_runnable(const struct evidence *ev, const struct exchange *x)
+{
+	for (uint32_t i = 0; i < ev->runnable_cnt; i++)
+		if (ev->runnable[i] == x)
+			return true;
+	return false;
+}
+
 static bool decide_moment(const struct evidence *ev, const struct runtime_traits *traits,
 			  struct decision *d)
 {
@@ -72,6 +86,10 @@ static bool decide_moment(const struct evidence *ev, const struct runtime_traits
 	bool overflow = ev->overflow || (ev->overflow_answered && !traits->answer_is_last);
 
 	if (!x || !exchange_open_at(x, ev->at_ns) || answered_at(x, ev->at_ns))
+		return false;
+	if (ev->habits & HABIT_HANDS_OVER)
+		return false;
+	if (may_stray(ev) && !is_runnable(ev, x))
 		return false;
 	if (overflow && !blocks)
 		return false;
@@ -113,6 +131,10 @@ static bool decide_single(const struct evidence *ev, struct decision *d)
 
 	if (ev->tainted || ev->overflow || ev->overflow_answered || ev->parked_cnt > 1)
 		return false;
+	if (ev->habits & HABIT_HANDS_OVER)
+		return false;
+	if (ev->habits & HABIT_BACKGROUND && !ev->read_request && !ev->read_response)
+		return false;
 	for (uint32_t i = 0; i < ev->runnable_cnt; i++) {
 		if (!exchange_open_at(ev->runnable[i], ev->at_ns))
 			continue;
@@ -131,6 +153,8 @@ static bool decide_single(const struct evidence *ev, struct decision *d)
 		}
 	}
 	if (!only || points_elsewhere(ev, only, parked))
+		return false;
+	if (parked && may_stray(ev))
 		return false;
 	d->parent = only;
 	d->method = METHOD_SINGLE;

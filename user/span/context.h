@@ -40,6 +40,12 @@
  * still being answered may be running. Threads that block instead of turning (Ruby, PHP, Perl with
  * turn 0) work on what they read last, whatever else is open.
  *
+ * Habits. What a thread was seen to do, until a request's span settles, narrows the rules.
+ * One that sends in turns without a read, or when nothing is open (timers, hand-offs, work after an
+ * answer), strays: in its turns a parked request is no parent, even that of the moment. One that
+ * sends when nothing is open has work of its own in the background: thread-single needs a read of
+ * the same turn. One whose requests other threads answer hands over: none of the rules hold.
+ *
  * Lost records. A step over 1 in event_thread.seq, kernel counters that tell of drops, a thread
  * first seen in the middle of its life, more requests than the books of a thread hold: for TAINT_NS
  * from then only thread-turn counts, and only with thread.switches 0. So for START_NS too when a
@@ -97,6 +103,13 @@ extern const struct runtime_traits runtime_table[RUNTIME_MAX];
 /* Of an open request. An answered one is runnable, but see "answer begun". */
 enum place { PLACE_RUNNABLE, PLACE_ANSWERED, PLACE_PARKED, PLACES };
 
+/* What a thread was seen to do: more than a slip or two. */
+enum habit {
+	HABIT_STRAYS = 1 << 0,	   /* sends what the turn's reads do not account for */
+	HABIT_BACKGROUND = 1 << 1, /* sends while no request is open */
+	HABIT_HANDS_OVER = 1 << 2, /* others answer what it reads */
+};
+
 /* The candidates at one moment of one thread. Holds a reference to each exchange. */
 struct evidence {
 	struct event_thread thread; /* tid 0: none of this */
@@ -109,6 +122,7 @@ struct evidence {
 	struct exchange *read_request;	/* the latest read of this turn lies in this request */
 	struct exchange *read_response; /* ... in the response to this one */
 	bool read_elsewhere;		/* ... on an accepted connection, in no request known */
+	uint8_t habits;			/* enum habit */
 	bool overflow;			/* there were more runnable ones */
 	bool overflow_answered;		/* ... of those being answered */
 	bool tainted;
@@ -148,6 +162,12 @@ void thread_wakes(struct exchange *owner, uint64_t ts_ns);
 void thread_wakes_any(struct correlate *c, const struct evidence *ev, uint64_t ts_ns);
 /* Puts a SERVER exchange among the runnable or the parked, as it now is. */
 void thread_update(struct exchange *x);
+/* A request was sent, or its connection dialled, on this evidence. */
+void thread_sent(struct correlate *c, const struct evidence *ev);
+/* An answer's first byte was sent by that thread. */
+void thread_answers(struct exchange *x, uint32_t tid);
+/* enum habit of the evidence's thread, by now. */
+uint8_t thread_habits(struct correlate *c, const struct evidence *ev);
 /* The books of a thread, for evidence. False where there are none. */
 struct thread;
 struct thread *thread_find(struct correlate *c, uint32_t tid);

@@ -179,6 +179,8 @@ static void response_take(struct correlate *c, struct exchange *x, const struct 
 		x->response_pos = m->pos;
 		x->response_ns = MAX(m->start_ns, x->start_ns);
 		exchange_answered(c, x);
+		if (x->server)
+			thread_answers(x, m->thread.tid);
 		exchange_woke(c, x, x->response_ns);
 		thread_update(x);
 	}

@@ -99,6 +99,13 @@ static bool was_loss(const struct correlate *c, uint64_t at_ns)
 	return at_ns >= c->loss_from_ns && at_ns < c->loss_to_ns;
 }
 
+/* What has become known since: losses, and what the thread is like. */
+static void evidence_doubt(struct correlate *c, struct evidence *ev)
+{
+	ev->tainted |= was_loss(c, ev->at_ns);
+	ev->habits |= thread_habits(c, ev);
+}
+
 static void resolve_client(struct correlate *c, struct exchange *x, int depth)
 {
 	const struct runtime_traits *traits = &runtime_table[process_runtime(x->process)];
@@ -109,9 +116,9 @@ static void resolve_client(struct correlate *c, struct exchange *x, int depth)
 
 	if (!d)
 		return;
-	d->evidence.tainted |= was_loss(c, d->evidence.at_ns);
+	evidence_doubt(c, &d->evidence);
 	if (d->dial)
-		d->dial->tainted |= was_loss(c, d->dial->at_ns);
+		evidence_doubt(c, d->dial);
 	found = context_of(c, x, traits);
 	y = visible(c, found.parent, depth);
 	if (!may_cause(y, x, SKEW_NS))

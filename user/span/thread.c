@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+#define HABIT_SHARE 64 /* more than one in so many is no slip */
+#define HABIT_FADE  65536
+
 struct thread {
 	uint32_t tid, tgid;
 	uint32_t next_seq;
@@ -12,6 +15,10 @@ struct thread {
 	uint64_t taint_ns;	       /* until then the books may miss something */
 	struct exchange *list[PLACES]; /* by arrival there */
 	uint32_t cnt[PLACES];
+	bool serves; /* has read a request */
+	/* habits: requests sent, of these out of order, without a request open */
+	uint32_t sent, strays, background;
+	uint32_t kept, handed;	    /* requests read that it answered itself, that others did */
 	struct thread *prev, *next; /* by last use */
 	UT_hash_handle hh;
 };
@@ -44,6 +51,8 @@ static void thread_clear(struct thread *t)
 		while (t->list[place])
 			thread_leave(t->list[place]);
 	t->taint_ns = 0;
+	t->sent = t->strays = t->background = t->kept = t->handed = 0;
+	t->serves = false;
 }
 
 static void thread_remove(struct correlate *c, struct thread *t)
@@ -121,6 +130,7 @@ void thread_enter(struct correlate *c, struct exchange *x, uint32_t tid)
 		return;
 	}
 	x->thread = t;
+	t->serves = true;
 	list_add(t, x, PLACE_RUNNABLE);
 }
 
@@ -186,6 +196,73 @@ void thread_wakes_any(struct correlate *c, const struct evidence *ev, uint64_t t
 		thread_wakes(t->list[PLACE_PARKED], ts_ns);
 }
 
+/* ---- habits --------------------------------------------------------------------------------- */
+
+/* Halved now and then, so that what it does today counts most. */
+static void habits_fade(struct thread *t)
+{
+	if (t->sent >= HABIT_FADE) {
+		t->sent /= 2;
+		t->strays /= 2;
+		t->background /= 2;
+	}
+	if (t->kept + t->handed >= HABIT_FADE) {
+		t->kept /= 2;
+		t->handed /= 2;
+	}
+}
+
+static bool is_habit(uint32_t cnt, uint32_t all)
+{
+	return cnt && (uint64_t)cnt * HABIT_SHARE > all;
+}
+
+void thread_sent(struct correlate *c, const struct evidence *ev)
+{
+	const struct exchange *moment = ev->read_request;
+	struct thread *t = thread_find(c, ev->thread.tid);
+	bool open = ev->runnable_cnt || ev->parked_cnt || ev->overflow || ev->overflow_answered;
+
+	if (!t || t->tgid != ev->tgid || !t->serves)
+		return;
+	t->sent++;
+	t->background += !open && !ev->tainted;
+	if (ev->read_response)
+		moment = ev->read_response->context;
+	if ((!open && !ev->tainted) || !ev->thread.read_conn ||
+	    ev->thread.read_turn != ev->thread.turn ||
+	    (moment && !exchange_open_at(moment, ev->at_ns)))
+		t->strays++;
+	habits_fade(t);
+}
+
+void thread_answers(struct exchange *x, uint32_t tid)
+{
+	struct thread *t = x->thread;
+
+	if (!t || !tid)
+		return;
+	t->kept += tid == t->tid;
+	t->handed += tid != t->tid;
+	habits_fade(t);
+}
+
+uint8_t thread_habits(struct correlate *c, const struct evidence *ev)
+{
+	const struct thread *t = ev->thread.tid ? thread_find(c, ev->thread.tid) : NULL;
+	uint8_t habits = 0;
+
+	if (!t || t->tgid != ev->tgid)
+		return 0;
+	if (is_habit(t->strays, t->sent))
+		habits |= HABIT_STRAYS;
+	if (is_habit(t->background, t->sent))
+		habits |= HABIT_BACKGROUND;
+	if (is_habit(t->handed, t->kept + t->handed))
+		habits |= HABIT_HANDS_OVER;
+	return habits;
+}
+
 /* ---- evidence ------------------------------------------------------------------------------- */
 
 /* Adds those of one place; false when there is no room for all. */
@@ -204,7 +281,7 @@ static bool capture_list(struct evidence *ev, struct exchange *list)
 	return true;
 }
 
-static void capture_books(struct evidence *ev, const struct thread *t)
+static void capture_books(struct correlate *c, struct evidence *ev, const struct thread *t)
 {
 	struct exchange *parked = t->list[PLACE_PARKED];
 
@@ -213,6 +290,7 @@ static void capture_books(struct evidence *ev, const struct thread *t)
 	ev->parked_cnt = t->cnt[PLACE_PARKED];
 	if (ev->parked_cnt == 1 && parked->tgid == ev->tgid)
 		ev->parked = exchange_get(parked);
+	ev->habits = thread_habits(c, ev);
 	ev->tainted = ev->at_ns < t->taint_ns;
 }
 
@@ -257,7 +335,7 @@ void evidence_capture(struct correlate *c, struct evidence *ev, const struct eve
 		return;
 	t = thread_find(c, thread->tid);
 	if (t)
-		capture_books(ev, t);
+		capture_books(c, ev, t);
 	ev->tainted |= process_may_owe(c, tgid, at_ns, t ? t->new_ns : 0);
 	capture_read(c, ev);
 }
