@@ -64,18 +64,27 @@ static struct exchange *of_the_moment(const struct evidence *ev)
 	return x && x->server && x->tgid == ev->tgid ? x : NULL;
 }
 
-/* In the loop of a thread with timers or hand-offs: what waits is not what sends. */
-static bool may_stray(const struct evidence *ev)
+/* In the loop of a thread with timers or hand-offs: what waits need not be what sends. */
+static bool may_be(const struct evidence *ev, enum habit habit)
 {
-	return ev->habits & HABIT_STRAYS && ev->thread.turn;
+	return ev->habits & habit && ev->thread.turn;
 }
 
-static bool is_runnable(const struct evidence *ev, const struct exchange *x)
+/* Whether what the thread was seen to do leaves x, of the moment, the only one that sends. */
+static bool is_in_order(const struct evidence *ev, const struct exchange *x)
 {
+	bool parked = true;
+
+	if (!ev->habits)
+		return true;
+	if (ev->habits & HABIT_HANDS_OVER)
+		return false;
 	for (uint32_t i = 0; i < ev->runnable_cnt; i++)
 		if (ev->runnable[i] == x)
-			return true;
-	return false;
+			parked = false;
+	if (parked && may_be(ev, HABIT_MIXES))
+		return false;
+	return !ev->read_response || ev->parked_cnt <= parked || !may_be(ev, HABIT_FANS_OUT);
 }
 
 static bool decide_moment(const struct evidence *ev, const struct runtime_traits *traits,
@@ -87,15 +96,13 @@ static bool decide_moment(const struct evidence *ev, const struct runtime_traits
 
 	if (!x || !exchange_open_at(x, ev->at_ns) || answered_at(x, ev->at_ns))
 		return false;
-	if (ev->habits & HABIT_HANDS_OVER)
-		return false;
-	if (may_stray(ev) && !is_runnable(ev, x))
-		return false;
 	if (overflow && !blocks)
 		return false;
 	if (ev->tainted && !(ev->read_request && ev->thread.switches == 0))
 		return false;
 	if (!blocks && rivals(ev, x, traits))
+		return false;
+	if (!is_in_order(ev, x))
 		return false;
 	d->parent = x;
 	d->method = ev->read_request ? METHOD_TURN : METHOD_RESPONSE;
@@ -119,15 +126,16 @@ static bool points_elsewhere(const struct evidence *ev, const struct exchange *x
 		return true;
 	if (y == x)
 		return false;
-	/* one that was over by then left the thread to others; work that follows an answer would
-	 * look the same, so x must at least have been able to run */
-	return exchange_open_at(y, ev->at_ns) || parked;
+	/* one that was over by then left the thread, or a connection, to others; work that follows
+	 * an answer looks the same, so x must have been able to run, and such work be no habit */
+	return exchange_open_at(y, ev->at_ns) || parked ||
+	       (ev->read_request && may_be(ev, HABIT_STRAYS));
 }
 
 static bool decide_single(const struct evidence *ev, struct decision *d)
 {
 	struct exchange *only = NULL;
-	bool parked = false;
+	bool parked = false, waits = false;
 
 	if (ev->tainted || ev->overflow || ev->overflow_answered || ev->parked_cnt > 1)
 		return false;
@@ -141,6 +149,7 @@ static bool decide_single(const struct evidence *ev, struct decision *d)
 		if (only)
 			return false;
 		only = ev->runnable[i];
+		waits = ev->waiting & (1u << i);
 	}
 	if (ev->parked_cnt) {
 		if (!ev->parked)
@@ -149,12 +158,12 @@ static bool decide_single(const struct evidence *ev, struct decision *d)
 			if (only)
 				return false;
 			only = ev->parked;
-			parked = true;
+			parked = waits = true;
 		}
 	}
 	if (!only || points_elsewhere(ev, only, parked))
 		return false;
-	if (parked && may_stray(ev))
+	if (waits && may_be(ev, HABIT_STRAYS))
 		return false;
 	d->parent = only;
 	d->method = METHOD_SINGLE;

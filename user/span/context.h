@@ -11,7 +11,8 @@
  * runnable one can. What wakes a parked request: the first byte of a response to one of its
  * requests, the end of one without a response, and the response to a request whose parent was
  * ambiguous between it and others. A connection that it dialled counts as a request sent, until
- * bytes come in on it.
+ * bytes come in on it. Where requests were not seen to send several calls at once, a parked one
+ * wakes to its own responses only.
  *
  * The request of the moment. The thread's latest read in this turn names it: the read lies in a
  * request that is served here, or in the response to a request whose parent is known (then it is
@@ -40,11 +41,19 @@
  * still being answered may be running. Threads that block instead of turning (Ruby, PHP, Perl with
  * turn 0) work on what they read last, whatever else is open.
  *
- * Habits. What a thread was seen to do, until a request's span settles, narrows the rules.
- * One that sends in turns without a read, or when nothing is open (timers, hand-offs, work after an
- * answer), strays: in its turns a parked request is no parent, even that of the moment. One that
- * sends when nothing is open has work of its own in the background: thread-single needs a read of
- * the same turn. One whose requests other threads answer hands over: none of the rules hold.
+ * Habits. The above takes for granted that a thread sends nothing but for what it has read. What
+ * it was seen to do until a span settles, more often than once in HABIT_SHARE, narrows the rules:
+ *   strays       it sends in turns without a read, or for a request that is over (timers, work
+ *                after an answer, hand-offs): a request that waits is then no single one.
+ *   mixes        it strays, and hardly ever sends twice for one read: what is sent in the turn of
+ *                a read whose request waits already may then be a stray.
+ *   background   it sends when no request is open: thread-single needs a read of the same turn.
+ *   fans out     it sends several calls for one read, of which some may wait for a connection of
+ *                a pool: no thread-response while other requests are parked, as the response may
+ *                have let one of theirs go.
+ *   hands over   other threads answer what it reads, so that it may work on what they have read:
+ *                no rule holds.
+ * The first request on a connection is judged by the dialling, if a request was open by then.
  *
  * Lost records. A step over 1 in event_thread.seq, kernel counters that tell of drops, a thread
  * first seen in the middle of its life, more requests than the books of a thread hold: for TAINT_NS
@@ -106,8 +115,10 @@ enum place { PLACE_RUNNABLE, PLACE_ANSWERED, PLACE_PARKED, PLACES };
 /* What a thread was seen to do: more than a slip or two. */
 enum habit {
 	HABIT_STRAYS = 1 << 0,	   /* sends what the turn's reads do not account for */
-	HABIT_BACKGROUND = 1 << 1, /* sends while no request is open */
-	HABIT_HANDS_OVER = 1 << 2, /* others answer what it reads */
+	HABIT_MIXES = 1 << 1,	   /* ... and that perhaps in the turns of others' reads */
+	HABIT_BACKGROUND = 1 << 2, /* sends while no request is open */
+	HABIT_FANS_OUT = 1 << 3,   /* sends for a request that waits already */
+	HABIT_HANDS_OVER = 1 << 4, /* others answer what it reads */
 };
 
 /* The candidates at one moment of one thread. Holds a reference to each exchange. */
@@ -118,6 +129,7 @@ struct evidence {
 	struct exchange *runnable[CANDIDATES_MAX];
 	uint32_t runnable_cnt;
 	uint32_t parked_cnt;
+	uint8_t waiting;		/* bit i: runnable[i] has sent what is not answered yet */
 	struct exchange *parked;	/* one of them, where parked_cnt is 1 */
 	struct exchange *read_request;	/* the latest read of this turn lies in this request */
 	struct exchange *read_response; /* ... in the response to this one */
@@ -162,8 +174,9 @@ void thread_wakes(struct exchange *owner, uint64_t ts_ns);
 void thread_wakes_any(struct correlate *c, const struct evidence *ev, uint64_t ts_ns);
 /* Puts a SERVER exchange among the runnable or the parked, as it now is. */
 void thread_update(struct exchange *x);
-/* A request was sent, or its connection dialled, on this evidence. */
-void thread_sent(struct correlate *c, const struct evidence *ev);
+/* A request was sent on this evidence, dial that of its connection's dialling by the same thread,
+ * where it is the first; NULL: not. Called before the books take it in. */
+void thread_sent(struct correlate *c, const struct evidence *ev, const struct evidence *dial);
 /* An answer's first byte was sent by that thread. */
 void thread_answers(struct exchange *x, uint32_t tid);
 /* enum habit of the evidence's thread, by now. */

@@ -184,10 +184,13 @@ static void take_dial(struct correlate *c, struct exchange *x, struct link *belo
 		link_dial_over(c, below, 0);
 }
 
-/* What tells of a first request's order: the dialling, where the same thread did it. */
-static const struct evidence *from_here(const struct evidence *dial, const struct evidence *ev)
+/* The dialling, where the same thread did it. */
+static const struct evidence *own_dial(const struct draft *d)
 {
-	return dial && dial->thread.tid == ev->thread.tid && dial->tgid == ev->tgid ? dial : ev;
+	return d->dial && d->dial->thread.tid == d->evidence.thread.tid &&
+			       d->dial->tgid == d->evidence.tgid
+		       ? d->dial
+		       : NULL;
 }
 
 void exchange_place(struct correlate *c, struct exchange *x, const struct event_thread *thread)
@@ -204,7 +207,7 @@ void exchange_place(struct correlate *c, struct exchange *x, const struct event_
 	if (process_is_known(x->process))
 		traits = runtime_table[process_runtime(x->process)];
 	d = context_of(c, x, &traits);
-	thread_sent(c, from_here(x->draft->dial, &x->draft->evidence));
+	thread_sent(c, &x->draft->evidence, own_dial(x->draft));
 	if (!d.parent)
 		return;
 	x->context = exchange_get(d.parent);

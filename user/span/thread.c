@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #define HABIT_SHARE 64 /* more than one in so many is no slip */
+#define MIXES_SHARE 16 /* a stray that comes in the turn of another's read is rarer than this */
+#define AGAIN_FEW   8  /* calls sent at once that may yet be chance */
 #define HABIT_FADE  65536
 
 struct thread {
@@ -16,8 +18,8 @@ struct thread {
 	struct exchange *list[PLACES]; /* by arrival there */
 	uint32_t cnt[PLACES];
 	bool serves; /* has read a request */
-	/* habits: requests sent, of these out of order, without a request open */
-	uint32_t sent, strays, background;
+	/* requests sent; of these out of order, with none open, for one that waits already */
+	uint32_t sent, strays, background, again;
 	uint32_t kept, handed;	    /* requests read that it answered itself, that others did */
 	struct thread *prev, *next; /* by last use */
 	UT_hash_handle hh;
@@ -25,9 +27,10 @@ struct thread {
 
 struct thread *thread_find(struct correlate *c, uint32_t tid)
 {
-	struct thread *t;
+	struct thread *t = c->threads_lru ? c->threads_lru->prev : NULL; /* the last used */
 
-	HASH_FIND(hh, c->threads, &tid, sizeof(tid), t);
+	if (!t || t->tid != tid)
+		HASH_FIND(hh, c->threads, &tid, sizeof(tid), t);
 	return t;
 }
 
@@ -51,7 +54,7 @@ static void thread_clear(struct thread *t)
 		while (t->list[place])
 			thread_leave(t->list[place]);
 	t->taint_ns = 0;
-	t->sent = t->strays = t->background = t->kept = t->handed = 0;
+	t->sent = t->strays = t->background = t->again = t->kept = t->handed = 0;
 	t->serves = false;
 }
 
@@ -172,8 +175,24 @@ void thread_done(struct exchange *owner)
 	thread_update(owner);
 }
 
+static bool is_habit(uint32_t cnt, uint32_t all)
+{
+	return cnt && (uint64_t)cnt * HABIT_SHARE > all;
+}
+
+static bool is_fanning_out(const struct thread *t)
+{
+	return t->again >= AGAIN_FEW && is_habit(t->again, t->sent);
+}
+
+/* One that waits for more runs on only where several calls at once are known. (A stray in the turn
+ * of a read looks like a second call, but is the rarer kind.) */
 void thread_wakes(struct exchange *owner, uint64_t ts_ns)
 {
+	const struct thread *t = owner->thread;
+
+	if (owner->waits && t && !(is_fanning_out(t) && t->again > t->strays))
+		return;
 	owner->wake_ns = MAX(owner->wake_ns, ts_ns);
 	thread_update(owner);
 }
@@ -205,6 +224,7 @@ static void habits_fade(struct thread *t)
 		t->sent /= 2;
 		t->strays /= 2;
 		t->background /= 2;
+		t->again /= 2;
 	}
 	if (t->kept + t->handed >= HABIT_FADE) {
 		t->kept /= 2;
@@ -212,27 +232,39 @@ static void habits_fade(struct thread *t)
 	}
 }
 
-static bool is_habit(uint32_t cnt, uint32_t all)
+static bool is_background(const struct evidence *ev)
 {
-	return cnt && (uint64_t)cnt * HABIT_SHARE > all;
+	return !ev->runnable_cnt && !ev->parked_cnt && !ev->overflow && !ev->overflow_answered &&
+	       !ev->tainted;
 }
 
-void thread_sent(struct correlate *c, const struct evidence *ev)
+/* Of the turn's latest read; NULL: none known. */
+static const struct exchange *moment_of(const struct evidence *ev)
 {
-	const struct exchange *moment = ev->read_request;
+	return ev->read_response ? ev->read_response->context : ev->read_request;
+}
+
+static bool is_stray(const struct evidence *ev, const struct exchange *moment)
+{
+	return is_background(ev) || !ev->thread.read_conn ||
+	       ev->thread.read_turn != ev->thread.turn ||
+	       (moment && !exchange_open_at(moment, ev->at_ns));
+}
+
+void thread_sent(struct correlate *c, const struct evidence *ev, const struct evidence *dial)
+{
+	const struct evidence *e = dial && !is_background(dial) ? dial : ev;
+	const struct exchange *moment = moment_of(e);
 	struct thread *t = thread_find(c, ev->thread.tid);
-	bool open = ev->runnable_cnt || ev->parked_cnt || ev->overflow || ev->overflow_answered;
 
 	if (!t || t->tgid != ev->tgid || !t->serves)
 		return;
 	t->sent++;
-	t->background += !open && !ev->tainted;
-	if (ev->read_response)
-		moment = ev->read_response->context;
-	if ((!open && !ev->tainted) || !ev->thread.read_conn ||
-	    ev->thread.read_turn != ev->thread.turn ||
-	    (moment && !exchange_open_at(moment, ev->at_ns)))
+	t->background += is_background(e);
+	if (is_stray(e, moment))
 		t->strays++;
+	else if (moment && moment->thread == t && moment->place == PLACE_PARKED)
+		t->again++;
 	habits_fade(t);
 }
 
@@ -247,20 +279,29 @@ void thread_answers(struct exchange *x, uint32_t tid)
 	habits_fade(t);
 }
 
-uint8_t thread_habits(struct correlate *c, const struct evidence *ev)
+static uint8_t habits_of(const struct thread *t)
 {
-	const struct thread *t = ev->thread.tid ? thread_find(c, ev->thread.tid) : NULL;
 	uint8_t habits = 0;
 
-	if (!t || t->tgid != ev->tgid)
-		return 0;
-	if (is_habit(t->strays, t->sent))
+	if (is_habit(t->strays, t->sent)) {
 		habits |= HABIT_STRAYS;
-	if (is_habit(t->background, t->sent))
-		habits |= HABIT_BACKGROUND;
+		if ((uint64_t)t->strays * MIXES_SHARE > t->again)
+			habits |= HABIT_MIXES;
+		if (is_habit(t->background, t->sent))
+			habits |= HABIT_BACKGROUND;
+	}
+	if (is_fanning_out(t))
+		habits |= HABIT_FANS_OUT;
 	if (is_habit(t->handed, t->kept + t->handed))
 		habits |= HABIT_HANDS_OVER;
 	return habits;
+}
+
+uint8_t thread_habits(struct correlate *c, const struct evidence *ev)
+{
+	const struct thread *t = ev->thread.tid ? thread_find(c, ev->thread.tid) : NULL;
+
+	return t && t->tgid == ev->tgid ? habits_of(t) : 0;
 }
 
 /* ---- evidence ------------------------------------------------------------------------------- */
@@ -276,12 +317,14 @@ static bool capture_list(struct evidence *ev, struct exchange *list)
 			continue;
 		if (ev->runnable_cnt == CANDIDATES_MAX)
 			return false;
+		if (x->waits)
+			ev->waiting |= (uint8_t)(1u << ev->runnable_cnt);
 		ev->runnable[ev->runnable_cnt++] = exchange_get(x);
 	}
 	return true;
 }
 
-static void capture_books(struct correlate *c, struct evidence *ev, const struct thread *t)
+static void capture_books(struct evidence *ev, const struct thread *t)
 {
 	struct exchange *parked = t->list[PLACE_PARKED];
 
@@ -290,7 +333,7 @@ static void capture_books(struct correlate *c, struct evidence *ev, const struct
 	ev->parked_cnt = t->cnt[PLACE_PARKED];
 	if (ev->parked_cnt == 1 && parked->tgid == ev->tgid)
 		ev->parked = exchange_get(parked);
-	ev->habits = thread_habits(c, ev);
+	ev->habits = t->tgid == ev->tgid ? habits_of(t) : 0;
 	ev->tainted = ev->at_ns < t->taint_ns;
 }
 
@@ -335,7 +378,7 @@ void evidence_capture(struct correlate *c, struct evidence *ev, const struct eve
 		return;
 	t = thread_find(c, thread->tid);
 	if (t)
-		capture_books(c, ev, t);
+		capture_books(ev, t);
 	ev->tainted |= process_may_owe(c, tgid, at_ns, t ? t->new_ns : 0);
 	capture_read(c, ev);
 }
