@@ -169,8 +169,8 @@ static int error_of_curl(CURLcode rc)
 	}
 }
 
-/* With TLS 1.3 a server refuses a client without a certificate when the client is connected already:
- * whether its alert or the end of the connection is seen first is chance. */
+/* With TLS 1.3 a server refuses a client without a certificate when the client is connected
+ * already: whether its alert or the end of the connection is seen first is chance. */
 static bool may_lack_certificate(const struct clickhouse *c, CURLcode rc)
 {
 	bool ended = rc == CURLE_SSL_CONNECT_ERROR || rc == CURLE_SEND_ERROR ||
