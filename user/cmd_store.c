@@ -26,11 +26,20 @@ static double bytes_per_span(const struct store_stats *st)
 	return st->spans ? (double)st->bytes / (double)st->spans : 0;
 }
 
+static int print_line(struct buf *out)
+{
+	int err = out->failed ? -ENOMEM : 0;
+
+	if (!err)
+		printf(STR_FMT "\n", STR_ARG(buf_str(out)));
+	buf_fini(out);
+	return err;
+}
+
 static int print_json(const struct store_stats *st)
 {
 	struct buf out = { 0 };
 	struct json j = { .out = &out };
-	int err;
 
 	json_open(&j, '{');
 #define FIGURE(name) (json_key(&j, #name), json_u64(&j, st->name))
@@ -46,11 +55,7 @@ static int print_json(const struct store_stats *st)
 	FIGURE(newest_ns);
 #undef FIGURE
 	json_close(&j, '}');
-	err = out.failed ? -ENOMEM : 0;
-	if (!err)
-		printf(STR_FMT "\n", STR_ARG(buf_str(&out)));
-	buf_fini(&out);
-	return err;
+	return print_line(&out);
 }
 
 static int show_stats(struct store *s, const struct config *c)
@@ -80,15 +85,32 @@ static void report(void *ctx, const char *line)
 	printf("%s\n", line);
 }
 
-/* Damage is a failure, so that scripts see it. */
-static int check(struct store *s)
+static void report_json(void *ctx, const char *line)
 {
-	int64_t bad = store_check(s, report, NULL);
+	json_str(ctx, str_of(line));
+}
 
-	if (bad < 0)
-		return (int)bad;
-	printf("%lld bad block%s\n", (long long)bad, bad == 1 ? "" : "s");
-	return bad ? -EBADMSG : 0;
+/* Damage is a failure, so that scripts see it. */
+static int check(struct store *s, const struct config *c)
+{
+	struct buf out = { 0 };
+	struct json j = { .out = &out };
+	int64_t bad;
+	int err = 0;
+
+	json_open(&j, '{');
+	json_key(&j, "damage");
+	json_open(&j, '[');
+	bad = store_check(s, c->json ? report_json : report, &j);
+	json_close(&j, ']');
+	json_member_u64(&j, "bad_blocks", (uint64_t)MAX(bad, 0));
+	json_close(&j, '}');
+	if (bad >= 0 && c->json)
+		err = print_line(&out);
+	else if (bad >= 0)
+		printf("%lld bad block%s\n", (long long)bad, bad == 1 ? "" : "s");
+	buf_fini(&out);
+	return bad < 0 ? (int)bad : bad && !err ? -EBADMSG : err;
 }
 
 /* The file keeps its first error for the end. */
@@ -101,14 +123,18 @@ static bool write_span(void *ctx, const struct span *s)
 static int export(struct store *s, const struct config *c)
 {
 	const struct scan all = { .whole = true };
-	struct otlp_file *file;
-	int err = otlp_file_open(c->output ? c->output : "-", &file), end;
+	const char *to = c->output ? c->output : "-";
+	struct otlp_file *file = NULL;
+	int end = otlp_file_open(to, &file), err = 0;
 
-	if (err)
-		return err;
-	err = store_scan(s, &all, write_span, file);
-	end = otlp_file_close(file);
-	return err ? err : end;
+	if (!end) {
+		err = store_scan(s, &all, write_span, file);
+		end = otlp_file_close(file);
+	}
+	if (end)
+		fprintf(stderr, "telltale: write %s: %s\n",
+			strcmp(to, "-") ? to : "standard output", strerror(-end));
+	return err ? err : end ? -EBADMSG : 0;
 }
 
 int command_store(const struct config *c)
@@ -135,9 +161,9 @@ int command_store(const struct config *c)
 		fprintf(stderr, "telltale: %s\n", why);
 		return EXIT_FAILED;
 	}
-	err = *what == 's' ? show_stats(s, c) : *what == 'c' ? check(s) : export(s, c);
+	err = *what == 's' ? show_stats(s, c) : *what == 'c' ? check(s, c) : export(s, c);
 	store_close(s);
-	if (err && err != -EBADMSG)
+	if (err && err != -EBADMSG) /* of that everything was said */
 		fprintf(stderr, "telltale: store %s %s: %s\n", what, where, strerror(-err));
 	return err ? EXIT_FAILED : 0;
 }

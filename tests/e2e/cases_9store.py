@@ -189,7 +189,7 @@ def case_a_full_disk_refuses_and_recovers(env):
         os.unlink(os.path.join(disk, "ballast"))
         wait_for(lambda: post(g.http, body)[0] == 200, "writing to go on")
         there(g.port, again, 10)
-        equal(change(g.port, "PUT", f"/traces/{again}/archive")[0], 204, "archiving")
+        wait_for(lambda: change(g.port, "PUT", f"/traces/{again}/archive")[0] == 204, "archiving to go on")
         fill_up(os.path.join(disk, "ballast"))
         status, reply = change(g.port, "PUT", f"/traces/{last}/archive")
         check(status == 503 and "no room on the disk" in str(reply), f"archiving on a full disk: {status} {reply}")
@@ -309,6 +309,27 @@ def case_nothing_of_a_span_can_be_read_without_the_key(env):
     check(r.returncode == 0 and "tell-nobody" in r.stdout, f"export with the key: {r.stderr}")
     r = env.run([TELLTALE, "store", "export", g.store], env=dict(os.environ, TELLTALE_STORE_KEY="5b" * 32))
     check(r.returncode == 1 and r.stdout == "" and "key" in r.stderr, f"with another: {r.returncode} {r.stderr!r}")
+
+
+def case_the_store_command_says_what_is_missing(env):
+    def says(args, status, *words):
+        r = env.run([TELLTALE, "store", *args])
+        check(r.returncode == status and all(w in r.stderr for w in words) and len(r.stderr.splitlines()) == 1,
+              f"store {args}: {r.returncode} {r.stderr!r}")
+
+    g = Gateway(env, environment={"TELLTALE_STORE_KEY": "07" * 32})
+    equal(post(g.http, request(0)[1])[0], 200, "status")
+    key = env.path("right-key")
+    with open(key, "w") as f:
+        f.write("07" * 32)
+    says([], 2, "telltale: store: expected stats, check or export", "store --help")
+    says(["stats", g.store], 1, "--store-key-file")
+    says(["export", "--store-key-file", key, "-o", env.path("no/where"), g.store], 1, "telltale: write /", "no/where")
+    says(["export", "--store-key-file", key, "-o", "/dev/full", g.store], 1, "write /dev/full: No space left")
+    check("--store-key-file" in env.run([TELLTALE, "store", "--help"]).stdout, "the help has no key")
+    r = env.run([TELLTALE, "store", "check", "--json", "--store-key-file", key, g.store])
+    equal((r.returncode, json.loads(r.stdout)), (0, {"damage": [], "bad_blocks": 0}), "check --json")
+    equal(g.finish(), 0, "exit status")
 
 
 def case_export_writes_every_span(env):

@@ -181,11 +181,10 @@ static int check_args(struct line *l, const struct command_info *info)
 	struct config *c = l->c;
 
 	if (c->argc < info->args_min)
-		return fail(l->why, "telltale %s: expected %s; see telltale %s --help", info->name,
+		return fail(l->why, "%s: expected %s; see telltale %s --help", info->name,
 			    info->args_name, info->name);
 	if (c->argc > info->args_max)
-		return fail(l->why,
-			    "telltale %s: %.64s is one argument too many; see telltale %s --help",
+		return fail(l->why, "%s: %.64s is one argument too many; see telltale %s --help",
 			    info->name, c->argv[info->args_max], info->name);
 	return 0;
 }

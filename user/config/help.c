@@ -10,7 +10,9 @@
 
 static bool is_shown(const struct option *o, enum command command)
 {
-	return option_belongs(o, command) && !(o->flags & OPTION_RARE) &&
+	/* of a store nothing is rare: its key decides whether it can be read at all */
+	return option_belongs(o, command) &&
+	       (!(o->flags & OPTION_RARE) || command == COMMAND_STORE) &&
 	       (command != COMMAND_OPTIONS || o->flags & OPTION_FLAG_ONLY ||
 		strcmp(o->name, "config") == 0);
 }
@@ -68,7 +70,8 @@ void config_help(FILE *out, enum command command)
 			if (is_shown(&config_table[i], command))
 				print_option(out, &config_table[i]);
 			rare |= option_belongs(&config_table[i], command) &&
-				config_table[i].flags & OPTION_RARE && command != COMMAND_OPTIONS;
+				config_table[i].flags & OPTION_RARE && command != COMMAND_OPTIONS &&
+				command != COMMAND_STORE;
 		}
 		if (rare)
 			fprintf(out, "  more: telltale options --markdown\n");

@@ -295,7 +295,7 @@ const struct command_info config_commands[COMMAND_MAX] = {
 	[COMMAND_STORE] = { "store", "stats|check|export [OPTION...] DIR",
 		"Looks into a store, also beside a running writer: figures, damage, all spans.",
 		{ "telltale store stats --json /var/lib/telltale", "telltale store export -o all.jsonl DIR" },
-		2, 2, false, "WHAT and DIR" },
+		2, 2, false, "stats, check or export, and then DIR" },
 	[COMMAND_STATUS] = { "status", "[OPTION...]",
 		"Shows what a running agent has seen, sent on and dropped, stage by stage.",
 		{ "telltale status", "telltale status --json" } },

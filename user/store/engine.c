@@ -263,7 +263,8 @@ static int explain(struct engine *e, int err, char why[STORE_WHY_MAX])
 			 "without one)",
 			 e->dir);
 	else if (err == -EKEYREJECTED)
-		snprintf(why, STORE_WHY_MAX, "store %s is encrypted: its key is needed", e->dir);
+		snprintf(why, STORE_WHY_MAX,
+			 "store %s is encrypted: its key is needed (--store-key-file)", e->dir);
 	else
 		snprintf(why, STORE_WHY_MAX, "store %s: %s", e->dir, strerror(-err));
 	return err;
