@@ -10,6 +10,7 @@
 
 #include "analyze/analyze.h"
 #include "core/clock.h"
+#include "core/listen.h"
 #include "core/log.h"
 #include "exporters.h"
 #include "receive/receive.h"
@@ -206,9 +207,10 @@ int backend_receive(struct backend *b)
 		 http ? "on " : "off", http ? c->otlp_http : "", grpc ? "on " : "off",
 		 grpc ? c->otlp_grpc : "");
 	if (!err && http)
-		log_info("receiving OTLP/HTTP and Zipkin on %s", c->otlp_http);
+		log_info("receiving OTLP/HTTP and Zipkin on %s%s", c->otlp_http,
+			 listen_reach(c->otlp_http));
 	if (!err && grpc)
-		log_info("receiving OTLP/gRPC on %s", c->otlp_grpc);
+		log_info("receiving OTLP/gRPC on %s%s", c->otlp_grpc, listen_reach(c->otlp_grpc));
 	return err;
 }
 

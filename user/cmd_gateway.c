@@ -7,6 +7,7 @@
 #include "backend.h"
 #include "command.h"
 #include "core/clock.h"
+#include "core/listen.h"
 #include "core/log.h"
 #include "notify.h"
 #include "reload.h"
@@ -55,7 +56,8 @@ int command_gateway(const struct config *c)
 		err = serve_new(c->listen, b, sources, false, &s);
 	if (!err) {
 		config_show_urls(str_of(c->store ? c->store : "no store"), store, sizeof(store));
-		log_info("traces in %s, served on http://%s", store, c->listen);
+		log_info("traces in %s, served on http://%s%s", store, c->listen,
+			 listen_reach(c->listen));
 		notify_manager("READY=1");
 		loop(b, s, &reload, &signals);
 		notify_manager("STOPPING=1");

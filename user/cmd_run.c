@@ -8,6 +8,7 @@
 #include "backend.h"
 #include "command.h"
 #include "core/clock.h"
+#include "core/listen.h"
 #include "core/log.h"
 #include "notify.h"
 #include "reload.h"
@@ -81,9 +82,9 @@ static void tell_ready(struct run *r, const struct agent *agent)
 	config_show_urls(str_of(c->store ? c->store : "no store"), store, sizeof(store));
 	if (c->otlp_urls.cnt)
 		config_show_urls(str_of(c->otlp_urls.v[0]), to, sizeof(to));
-	log_info("capturing by %s; traces in %s, served on http://%s%s%s",
+	log_info("capturing by %s; traces in %s, served on http://%s%s%s%s",
 		 capture_names[probe_capture(agent_probe(agent))], store, c->listen,
-		 to[0] ? ", exported to " : "", to);
+		 listen_reach(c->listen), to[0] ? ", exported to " : "", to);
 	notify_manager("READY=1");
 }
 

@@ -89,6 +89,15 @@ int listen_open(const char *where, struct listening *ret)
 	return 0;
 }
 
+const char *listen_reach(const char *where)
+{
+	union address a;
+
+	return !parse_address(str_of(where), &a) || is_loopback(&a)
+		       ? ""
+		       : ", unencrypted and open to whoever reaches it";
+}
+
 const char *listen_advice(int err)
 {
 	switch (err) {

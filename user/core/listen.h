@@ -19,6 +19,10 @@ struct listening {
  * -EACCES... */
 int listen_open(const char *where, struct listening *ret);
 
+/* Who can reach such an address, to go behind it in a line of the log; "" where that is this
+ * machine alone. */
+const char *listen_reach(const char *where);
+
 /* What the user may do about such an error, "; ..." to go behind its text; "" without advice. */
 const char *listen_advice(int err);
 

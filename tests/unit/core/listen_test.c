@@ -64,6 +64,7 @@ static void a_socket_knows_its_port_and_reach(void **state)
 		assert_int_equal(err, 0);
 		assert_int_not_equal(at.port, 0);
 		assert_int_equal(at.loopback, good[i].loopback);
+		assert_int_equal(!listen_reach(good[i].where)[0], good[i].loopback);
 		snprintf(where, sizeof(where), "%.*s%u", (int)strlen(good[i].where) - 1,
 			 good[i].where, at.port);
 		assert_int_equal(listen_open(where, &second), -EADDRINUSE);
