@@ -127,9 +127,9 @@ def case_past_its_bytes_the_oldest_go(env):
 
 
 def case_on_a_full_disk_what_is_old_makes_room(env):
-    """Also where an archived trace, which cannot be copied then, keeps the partition that it is in."""
+    """Also what outlives it is written then: an archived trace, and summaries."""
     with small_disk(env) as disk:
-        g = Gateway(env, "--retention", "8s", "--store", os.path.join(disk, "store"))
+        g = Gateway(env, "--retention", "8s", "--rollup", "3650d", "--store", os.path.join(disk, "store"))
         traces, rng = [], random.Random(3)
         for n in range(40):
             trace, body = request(n, 5)
@@ -146,6 +146,7 @@ def case_on_a_full_disk_what_is_old_makes_room(env):
         wait_for(lambda: post(g.http, request(99)[1])[0] == 200, "what is old to make room")
         there(g.port, traces[0], 5)
         wait_for(lambda: all(gone(g.port, t) for t in traces[1:]), "the others to go")
+        wait_for(lambda: sum(r["spans"] for r in rollups(g.port)["rollups"]) >= 200, "summaries of all that went")
         check_balance(g.port)
         equal(g.finish(), 0, "exit status")
         equal(stats(env, g.store)["bad_blocks"], 0, "bad blocks")

@@ -296,6 +296,7 @@ struct engine {
 	struct store_cfg cfg;
 	char *dir;
 	int dir_fd, lock_fd;
+	bool reserved; /* care's alone: there is a part-reserve */
 	uint64_t part_ns;
 	uint64_t part_share; /* live bytes of a partition past which another begins; 0: none */
 	int wal_pages;	     /* past which the log is moved into the file */

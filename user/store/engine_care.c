@@ -6,6 +6,7 @@
 #include "core/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -14,6 +15,8 @@
 
 #define CARE_EVERY_NS NS_PER_S
 #define NICE	      5
+#define RESERVE_NAME  "part-reserve"
+#define RESERVE_BYTES (128 << 10)
 /* After the opening nothing goes for its age: a clock that is wrong at the start of a machine is
  * set right by then. */
 #define SETTING_NS (600 * NS_PER_S)
@@ -84,10 +87,37 @@ static bool is_too_old(struct engine *e, const struct part *p)
 	       engine_now(e) - e->clock_base_ns >= MIN(SETTING_NS, e->part_ns);
 }
 
+/* A little room is kept for what outlives a partition: where the store itself has filled the disk,
+ * nothing could go otherwise, and nothing come again. */
+static void keep_reserve(struct engine *e)
+{
+	int fd;
+
+	if (e->reserved)
+		return;
+	fd = openat(e->dir_fd, RESERVE_NAME, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	e->reserved = fd >= 0 && posix_fallocate(fd, 0, RESERVE_BYTES) == 0;
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 && !e->reserved)
+		unlinkat(e->dir_fd, RESERVE_NAME, 0);
+}
+
+static bool use_reserve(struct engine *e)
+{
+	bool had = e->reserved;
+
+	e->reserved = false;
+	return had && unlinkat(e->dir_fd, RESERVE_NAME, 0) == 0;
+}
+
 /* What outlives it is written first; without that it stays. */
 static bool let_go(struct engine *e, struct part *p)
 {
 	int err = part_is_aside(p) ? 0 : part_save(p);
+
+	if (err == -ENOSPC && use_reserve(e))
+		err = part_save(p);
 
 	if (err) {
 		if (!p->overdue)
@@ -138,6 +168,7 @@ void *care_main(void *engine)
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
 	while (!stopping(e)) {
 		if (!engine_parts(e, &parts, &cnt)) {
+			keep_reserve(e);
 			thaw(e, parts, cnt);
 			retain(e, parts, cnt);
 			compact(e, parts, cnt);
