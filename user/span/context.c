@@ -2,8 +2,12 @@
 /* The rules of context.h: from evidence to a parent, or to none. */
 #include "span/internal.h"
 
-/* Conservative constants: not measured yet. Tests measure each method per runtime; the measured
- * precision replaces them. */
+/*
+ * No more than was measured with programs that pass an id on in all they call, in 69 set-ups, 15 of
+ * them made to deceive (timers, work after an answer, hand-offs), at 1, 8 and 32 requests at once.
+ * Right of all: socket 94532 of 94532, connect 2520 of 2532, turn 16233 of 16248, response 12280 of
+ * 12287, single 323 of 325, traceparent 151 of 151; of links 8746 of 100614, at 32 alone 6 in 100.
+ */
 const struct method_row method_table[METHOD_MAX] = {
 	[METHOD_NONE] = { "", 0 },
 	[METHOD_SOCKET] = { "socket", 1.0 },
@@ -12,7 +16,7 @@ const struct method_row method_table[METHOD_MAX] = {
 	[METHOD_RESPONSE] = { "thread-response", 0.95 },
 	[METHOD_SINGLE] = { "thread-single", 0.95 },
 	[METHOD_TRACEPARENT] = { "traceparent", 0.99 },
-	[METHOD_AMBIGUOUS] = { "thread-ambiguous", 0.25 },
+	[METHOD_AMBIGUOUS] = { "thread-ambiguous", 0.05 },
 };
 
 const struct runtime_traits runtime_table[RUNTIME_MAX] = {
