@@ -116,7 +116,9 @@ static void sift_body(struct block *b, const struct cond *where)
 	static struct part_sum sum;
 	const struct need of = { .op = NEED_SPANS, .where = where };
 	struct need need = { .left = &of, .right = &of, .where = where, .least = 2 };
-	struct sieve sieve = { &need, UINT64_MAX, &mark, &passes, &sum, 0, false };
+	struct sieve sieve = {
+		.need = &need, .known = UINT64_MAX, .mark = &mark, .passes = &passes, .sum = &sum
+	};
 	struct scan q = { .sieve = &sieve };
 
 	for (need.op = NEED_SPANS; need.op <= NEED_BESIDE; need.op++)
@@ -179,7 +181,13 @@ static void read_filter(struct str filter)
 		uint64_t mark = marks[0];
 		bool passes = true, doubled;
 		struct part_sum sum = { 0 };
-		struct sieve s = { &root, UINT64_MAX, &mark, &passes, &sum, 1, true };
+		struct sieve s = { .need = &root,
+				   .known = UINT64_MAX,
+				   .mark = &mark,
+				   .passes = &passes,
+				   .sum = &sum,
+				   .cnt = 1,
+				   .any = true };
 
 		touched += block_may_match(&x, filter, cond[i]);
 		touched += block_may_need(&x, filter, &s, &doubled);

@@ -87,6 +87,19 @@ int block_scan(struct block *b, const struct scan *q,
 /* The same where it is known whether a trace has two spans with the same id (block_may_need). */
 int block_scan_sifted(struct block *b, const struct scan *q, bool doubled,
 		      bool (*visit)(void *ctx, const struct span *s), void *ctx);
+/* Its two halves: which rows, as far as the floor goes now, then their spans. */
+struct found_row {
+	uint64_t start_ns;
+	uint32_t row;
+};
+struct found_rows {
+	struct found_row *row; /* owned */
+	uint32_t cnt;
+};
+int block_find(struct block *b, const struct scan *q, bool doubled, struct found_rows *ret);
+int block_visit(struct block *b, const struct scan *q, struct found_rows *f,
+		bool (*visit)(void *ctx, const struct span *s), void *ctx);
+void found_fini(struct found_rows *f);
 /* As store_values(). */
 int block_values(struct block *b, const struct field *f, const struct cond *where,
 		 struct time_range r, bool (*visit)(void *ctx, const struct value *v), void *ctx);
@@ -100,16 +113,38 @@ int block_verify(struct block *b);
 struct part_sum {
 	uint32_t bits; /* 1 << need.bit: a span satisfies it; << 16: and has no parent */
 	uint32_t spans;
+	double lasts_ns;	   /* durations added */
 	uint64_t start_ns, end_ns; /* of the first span, of the last to end */
 };
 #define PART_TOP (1u << 31) /* a span has no parent */
 _Static_assert(16 + NEED_BIT_OF_ALL == 31, "that all have none says the same");
+
+/* Marks, told from most others by one bit each; without words it holds all. */
+struct mark_set {
+	uint64_t *word;
+	uint64_t mask; /* bits - 1 */
+};
+
+static inline bool mark_set_has(const struct mark_set *m, uint64_t mark)
+{
+	uint64_t bit = mark >> 8 & m->mask; /* the lowest of those that every filter knows */
+
+	return !m->word || m->word[bit / 64] >> bit % 64 & 1;
+}
+
+static inline void mark_set_add(struct mark_set *m, uint64_t mark)
+{
+	uint64_t bit = mark >> 8 & m->mask;
+
+	m->word[bit / 64] |= 1ull << bit % 64;
+}
 
 /* Traces that are in one block alone are judged there, span by span; the others by their sums. */
 struct sieve {
 	const struct need *need;
 	uint64_t known;	      /* which bits of marks all blocks have */
 	uint64_t *mark;	      /* of the others, in order */
+	struct mark_set set;  /* the same */
 	bool *passes;	      /* of the others */
 	struct part_sum *sum; /* ... until that is known */
 	uint32_t cnt;
@@ -124,7 +159,7 @@ bool block_may_need(const struct block_index *x, struct str filter, const struct
 bool block_has_apart(struct str filter, const struct sieve *s);
 /* Adds to the sums of the others the most that the block may have of them. */
 void block_sum_most(const struct block_index *x, struct str filter, struct sieve *s);
-/* Where the mark stands, or would. */
+/* Where the mark of a trace stands, as much of it as is known; s->cnt: nowhere. */
 uint32_t sieve_find(const struct sieve *s, uint64_t mark);
 /* Adds what the block has of those that pass. */
 int block_sum_up(struct block *b, struct sieve *s, uint64_t deadline_ns);

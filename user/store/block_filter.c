@@ -26,6 +26,7 @@ bool topless_next(struct topless *t, size_t traces)
 static void parse_whole(struct cursor c, struct filter_view *f)
 {
 	f->longest_ns = take_varint(&c);
+	f->heaviest_ns = take_varint(&c);
 	f->whole_flags = take_varint(&c);
 	f->marks_more = take_str(&c, f->traces.len / 4);
 	f->spans = take_str(&c, f->traces.len / 4);

@@ -9,7 +9,7 @@
 struct filter_view {
 	struct str operations, tags, traces, pairs;
 	bool old; /* the others are not known */
-	uint64_t longest_ns, whole_flags;
+	uint64_t longest_ns, heaviest_ns, whole_flags;
 	struct str marks_more, spans; /* a byte for each of traces */
 	struct str topless;
 };

@@ -18,16 +18,13 @@ static bool root_may(const struct block_index *x, const struct filter_view *f, c
 	return false;
 }
 
-/* The next of the block's traces that are in several, and its place in the sieve; both in order. */
+/* The next of the block's traces that are in several, and its place in the sieve. */
 static bool next_apart(const struct filter_view *f, const struct sieve *s, size_t *trace,
 		       uint32_t *at)
 {
-	for (size_t cnt = f->traces.len / 4; *trace < cnt && *at < s->cnt; ++*trace) {
-		uint64_t mark = filter_mark(f, *trace) & s->known;
-
-		if (s->mark[*at] < mark) /* it may stand far behind */
-			*at = sieve_find(s, mark);
-		if (*at < s->cnt && s->mark[*at] == mark)
+	for (size_t cnt = s->cnt ? f->traces.len / 4 : 0; *trace < cnt; ++*trace) {
+		*at = sieve_find(s, filter_mark(f, *trace));
+		if (*at < s->cnt)
 			return true;
 	}
 	return false;
@@ -64,6 +61,11 @@ static uint32_t bits_may(const struct block_index *x, struct str filter,
 	return n->right ? bits | bits_may(x, filter, f, n->right) : bits;
 }
 
+static double heaviest_ns(const struct filter_view *f)
+{
+	return f->old || f->heaviest_ns == UINT64_MAX ? INFINITY : (double)f->heaviest_ns;
+}
+
 void block_sum_most(const struct block_index *x, struct str filter, struct sieve *s)
 {
 	uint64_t end_ns = x->start_max_ns + x->duration_max_ns;
@@ -89,6 +91,7 @@ void block_sum_most(const struct block_index *x, struct str filter, struct sieve
 			sum->bits |= more && topless.at == trace ? bits & 0xffff : bits | PART_TOP;
 		sum->start_ns = sum->spans ? MIN(sum->start_ns, x->start_min_ns) : x->start_min_ns;
 		sum->end_ns = MAX(sum->end_ns, end_ns < x->start_max_ns ? UINT64_MAX : end_ns);
+		sum->lasts_ns += heaviest_ns(&f);
 		spans = spans == WHOLE_MANY ? UINT32_MAX : spans;
 		sum->spans = (uint32_t)MIN((uint64_t)sum->spans + spans, UINT32_MAX);
 	}
@@ -99,13 +102,9 @@ static bool any_topless(const struct filter_view *f, const struct sieve *s)
 {
 	struct topless t = topless_of(f);
 
-	while (topless_next(&t, f->traces.len / 4)) {
-		uint64_t mark = filter_mark(f, (size_t)t.at) & s->known;
-		uint32_t at = sieve_find(s, mark);
-
-		if (at == s->cnt || s->mark[at] != mark)
+	while (topless_next(&t, f->traces.len / 4))
+		if (sieve_find(s, filter_mark(f, (size_t)t.at)) == s->cnt)
 			return true;
-	}
 	return false;
 }
 
@@ -131,8 +130,7 @@ static bool need_may(const struct block_index *x, struct str filter, const struc
 		       (any_topless(f, s) && root_may(x, f, n->where, false));
 	case NEED_DURATION: return longest >= n->least;
 	case NEED_COUNT: return most_spans(f) >= n->least && need_may(x, filter, f, s, n->left);
-	case NEED_SUM:
-		return most_spans(f) * longest >= n->least && need_may(x, filter, f, s, n->left);
+	case NEED_SUM: return heaviest_ns(f) >= n->least && need_may(x, filter, f, s, n->left);
 	case NEED_ANY:
 		return need_may(x, filter, f, s, n->left) || need_may(x, filter, f, s, n->right);
 	default: return need_may(x, filter, f, s, n->left) && need_may(x, filter, f, s, n->right);

@@ -173,7 +173,8 @@ static inline uint64_t trace_long_mark(uint64_t hash)
 	return hash >> 24;
 }
 
-/* The last part: of the block's traces the longest in ns, flags; of each, in the order of their
+/* The last part: of the block's traces the longest in ns, the most ns that durations of one add up
+ * to, flags; of each, in the order of their
  * marks, the rest of its mark and its spans, a byte each; of those without a span that has no
  * parent their places, the first and the steps between. */
 #define WHOLE_DOUBLED 1u   /* two spans of one have the same id */

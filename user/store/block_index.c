@@ -35,8 +35,8 @@ struct indexer {
 	uint64_t *seen;	 /* scratch: a set of values, emptied by who uses it */
 	uint32_t chosen; /* groups in the filter */
 	uint32_t chosen_pairs;
-	uint64_t *trace;     /* entries by their marks; as much room behind them */
-	uint64_t longest_ns; /* of the traces */
+	uint64_t *trace;		  /* entries by their marks; as much room behind them */
+	uint64_t longest_ns, heaviest_ns; /* of the traces */
 };
 
 /* ---- names ---- */
@@ -350,15 +350,23 @@ static int list_traces(struct indexer *x, const struct sorted *s)
 		return -ENOMEM;
 	for (uint32_t t = 0, row = 0; t < traces->cnt; t++) {
 		uint64_t mark = trace_long_mark(traces->entry[t].hash), end_ns = 0;
+		double lasts_ns = 0;
 		uint32_t end = row + s->trace_rows[t];
 		bool top = false;
 
 		for (; row < end; row++) {
+			const struct row *r = &x->b->row[s->order[row]];
+
 			top = top || !s->parent[row];
-			end_ns = MAX(end_ns, x->b->row[s->order[row]].end_ns);
+			end_ns = MAX(end_ns, r->end_ns);
+			lasts_ns += (double)(r->end_ns - r->start_ns);
 		}
 		if (end_ns > s->trace_start[t])
 			x->longest_ns = MAX(x->longest_ns, end_ns - s->trace_start[t]);
+		/* where it is rounded or does not fit, it may be more, but not less */
+		lasts_ns += lasts_ns * 1e-9 + 1;
+		if (lasts_ns > (double)x->heaviest_ns)
+			x->heaviest_ns = lasts_ns < 1.8e19 ? (uint64_t)lasts_ns : UINT64_MAX;
 		x->trace[t] = mark << ENTRY_MARK_SHIFT |
 			      MIN(s->trace_rows[t], WHOLE_MANY) << ENTRY_SPANS_SHIFT |
 			      (top ? ENTRY_TOP : 0);
@@ -386,6 +394,7 @@ static uint32_t put_whole(struct indexer *x, const struct sorted *s, struct buf 
 	size_t at = to->len;
 
 	put_varint(to, x->longest_ns);
+	put_varint(to, x->heaviest_ns);
 	put_varint(to, s->doubled ? WHOLE_DOUBLED : 0);
 	for (uint32_t i = 0; i < cnt; i++)
 		buf_add_char(to, (char)(x->trace[i] >> ENTRY_MARK_SHIFT));

@@ -358,6 +358,9 @@ uint32_t sieve_find(const struct sieve *s, uint64_t mark)
 {
 	uint32_t low = 0, high = s->cnt;
 
+	mark &= s->known;
+	if (!high || !mark_set_has(&s->set, mark))
+		return s->cnt;
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
@@ -366,7 +369,7 @@ uint32_t sieve_find(const struct sieve *s, uint64_t mark)
 		else
 			high = mid;
 	}
-	return low;
+	return low < s->cnt && s->mark[low] == mark ? low : s->cnt;
 }
 
 /* Of a trace of the block its place among those in several; s->cnt: it is in one. */
@@ -374,10 +377,8 @@ static uint32_t find_trace(const struct sieve *s, const uint8_t *ids, uint32_t t
 {
 	struct str id = { (const char *)ids + (size_t)t * sizeof(struct trace_id),
 			  sizeof(struct trace_id) };
-	uint64_t mark = trace_long_mark(text_hash(id)) & s->known;
-	uint32_t at = sieve_find(s, mark);
 
-	return at < s->cnt && s->mark[at] == mark ? at : s->cnt;
+	return sieve_find(s, trace_long_mark(text_hash(id)));
 }
 
 int block_need(struct block *b, const struct sieve *s, bool doubled, uint64_t deadline_ns,
@@ -424,15 +425,15 @@ static bool has_root(const struct part_sum *sum, const struct need *n)
 
 bool sum_may_need(const struct part_sum *sum, const struct need *n)
 {
-	double ns = sum->end_ns > sum->start_ns ? (double)(sum->end_ns - sum->start_ns) : 0;
+	uint64_t ns = sum->end_ns > sum->start_ns ? sum->end_ns - sum->start_ns : 0;
 
 	switch (n->op) {
 	case NEED_SPANS: return sum->bits & 1u << n->bit;
 	case NEED_TOPS: return true;
 	case NEED_ROOT: return has_root(sum, n);
-	case NEED_DURATION: return ns >= n->least;
+	case NEED_DURATION: return (double)ns >= n->least;
 	case NEED_COUNT: return sum->spans >= n->least && sum_may_need(sum, n->left);
-	case NEED_SUM: return ns * sum->spans >= n->least && sum_may_need(sum, n->left);
+	case NEED_SUM: return sum->lasts_ns >= n->least && sum_may_need(sum, n->left);
 	case NEED_ANY: return sum_may_need(sum, n->left) || sum_may_need(sum, n->right);
 	default: return sum_may_need(sum, n->left) && sum_may_need(sum, n->right);
 	}
@@ -475,6 +476,7 @@ static void note_times(const struct block *b, uint32_t t, struct part_sum *sum)
 	for (uint32_t i = b->trace_first[t]; i < b->trace_first[t + 1]; i++) {
 		sum->start_ns = MIN(sum->start_ns, b->start[i]);
 		sum->end_ns = MAX(sum->end_ns, b->start[i] + ints_at(&b->ints[INTS_DURATION], i));
+		sum->lasts_ns += (double)ints_at(&b->ints[INTS_DURATION], i);
 		sum->bits |= ints_at(&b->ints[INTS_PARENT], i) ? 0 : PART_TOP;
 	}
 	sum->spans = (uint32_t)MIN((uint64_t)sum->spans + trace_rows(b, t), UINT32_MAX);

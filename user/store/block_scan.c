@@ -80,14 +80,9 @@ int match_rows(struct block *b, const struct cond *c, struct time_range r, uint6
 
 /* ---- newest first, no further than the visitor goes ---- */
 
-struct found {
-	uint64_t start_ns;
-	uint32_t row;
-};
-
-static void sift(struct found *heap, uint32_t cnt, uint32_t i)
+static void sift(struct found_row *heap, uint32_t cnt, uint32_t i)
 {
-	struct found moved = heap[i];
+	struct found_row moved = heap[i];
 
 	for (uint32_t child; (child = 2 * i + 1) < cnt; i = child) {
 		if (child + 1 < cnt && heap[child + 1].start_ns > heap[child].start_ns)
@@ -104,62 +99,75 @@ static bool below_floor(const struct scan *q, uint64_t start_ns)
 	return q->floor_ns && start_ns < *q->floor_ns;
 }
 
-static int visit_newest(struct block *b, const struct want *w, struct found *heap, uint32_t cnt,
-			const struct scan *q, bool (*visit)(void *ctx, const struct span *s),
-			void *ctx)
+int block_find(struct block *b, const struct scan *q, bool doubled, struct found_rows *ret)
 {
-	int err = cnt ? load_wanted(b, w) : 0;
+	uint8_t *mask = malloc((size_t)b->rows + 1);
+	int err = mask ? match_rows(b, q->where, q->range, q->deadline_ns, mask) : -ENOMEM;
 
-	for (uint32_t i = cnt / 2; i-- > 0;)
-		sift(heap, cnt, i);
-	for (uint32_t n = 0; cnt && !err && !below_floor(q, heap[0].start_ns); n++) {
+	*ret = (struct found_rows){ 0 };
+	if (!err && q->sieve && any_row(mask, b->rows))
+		err = block_need(b, q->sieve, doubled, q->deadline_ns, mask);
+	if (err || !any_row(mask, b->rows))
+		goto out;
+	err = load_starts(b);
+	ret->row = malloc(((size_t)b->rows + 1) * sizeof(*ret->row));
+	if (!err && !ret->row)
+		err = -ENOMEM;
+	for (uint32_t i = 0; i < b->rows && !err; i++)
+		if (mask[i] && !below_floor(q, b->start[i]))
+			ret->row[ret->cnt++] = (struct found_row){ b->start[i], i };
+out:
+	free(mask);
+	if (err)
+		found_fini(ret);
+	return err;
+}
+
+void found_fini(struct found_rows *f)
+{
+	free(f->row);
+	*f = (struct found_rows){ 0 };
+}
+
+int block_visit(struct block *b, const struct scan *q, struct found_rows *f,
+		bool (*visit)(void *ctx, const struct span *s), void *ctx)
+{
+	bool *column = calloc((size_t)b->column_cnt + 1, sizeof(*column));
+	struct want w = { .details = q->whole, .column = q->whole ? NULL : column };
+	struct found_row *heap = f->row;
+	int err = column ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < q->field_cnt && !err; i++)
+		want_field(b, &q->fields[i], &w);
+	if (!err && f->cnt)
+		err = load_wanted(b, &w);
+	for (uint32_t i = f->cnt / 2; i-- > 0;)
+		sift(heap, f->cnt, i);
+	for (uint32_t n = 0; f->cnt && !err && !below_floor(q, heap[0].start_ns); n++) {
 		struct span s;
 
 		if (n % DEADLINE_ROWS == 0)
 			err = late(q->deadline_ns);
 		if (!err)
-			err = read_row(b, w, heap[0].row, &s);
+			err = read_row(b, &w, heap[0].row, &s);
 		if (!err && !visit(ctx, &s))
 			err = 1;
-		heap[0] = heap[--cnt];
-		sift(heap, cnt, 0);
+		heap[0] = heap[--f->cnt];
+		sift(heap, f->cnt, 0);
 	}
+	free(column);
 	return err;
 }
 
 int block_scan_sifted(struct block *b, const struct scan *q, bool doubled,
 		      bool (*visit)(void *ctx, const struct span *s), void *ctx)
 {
-	uint8_t *mask = malloc((size_t)b->rows + 1);
-	bool *column = calloc((size_t)b->column_cnt + 1, sizeof(*column));
-	struct want w = { .details = q->whole || q->trace_state,
-			  .column = q->whole ? NULL : column };
-	struct found *heap = NULL;
-	uint32_t cnt = 0;
-	int err = -ENOMEM;
+	struct found_rows f;
+	int err = block_find(b, q, doubled, &f);
 
-	if (mask && column)
-		err = match_rows(b, q->where, q->range, q->deadline_ns, mask);
-	if (!err && q->sieve && any_row(mask, b->rows))
-		err = block_need(b, q->sieve, doubled, q->deadline_ns, mask);
-	if (err || !any_row(mask, b->rows))
-		goto out;
-	err = load_starts(b);
-	heap = malloc(((size_t)b->rows + 1) * sizeof(*heap));
-	if (!err && !heap)
-		err = -ENOMEM;
-	if (err)
-		goto out;
-	for (uint32_t i = 0; i < b->rows; i++)
-		if (mask[i] && !below_floor(q, b->start[i]))
-			heap[cnt++] = (struct found){ b->start[i], i };
-	for (size_t i = 0; i < q->field_cnt; i++)
-		want_field(b, &q->fields[i], &w);
-	err = visit_newest(b, &w, heap, cnt, q, visit, ctx);
-out:
-	free(mask);
-	free(column);
-	free(heap);
+	if (!err && f.cnt)
+		err = block_visit(b, q, &f, visit, ctx);
+	found_fini(&f);
 	return err;
 }
 

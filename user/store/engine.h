@@ -255,6 +255,8 @@ struct writer {
 	int err;	      /* the next sync's, when it is known already */
 	int too_large;	      /* spans since the last sync */
 	uint64_t first, last; /* epochs of what was pushed since the last sync; 0: nothing */
+	uint32_t pushed;      /* spans since the last sync */
+	uint64_t since_ns;    /* the first of them */
 	struct writer *prev, *next;
 };
 
@@ -273,6 +275,7 @@ struct head {
 	uint32_t spans;
 	size_t bytes;	   /* once it is closed */
 	uint64_t since_ns; /* its first span, monotonic */
+	uint64_t asked_ns; /* the first sync that waits for it */
 	bool full;
 	struct waiting *waiting;
 	size_t waiting_cnt, waiting_size;
@@ -306,6 +309,7 @@ struct engine {
 	uint64_t clock_base_ns; /* the machine's clock, at clock_boot_ns of the boot clock */
 	uint64_t clock_boot_ns;
 	uint64_t bad_blocks;
+	uint32_t helpers;  /* of scans, at work */
 	uint64_t unsifted; /* searches that looked at every trace their spans did not rule out */
 
 	pthread_mutex_t roll_lock;
@@ -314,6 +318,7 @@ struct engine {
 	size_t part_cnt, part_size;
 	struct writer *writers;
 	struct head *open; /* being filled; NULL: nothing was pushed */
+	uint64_t batch_ns; /* what a writer took lately from the first push to the sync */
 	struct head_list closed, flying;
 	struct head *spare; /* emptied */
 	unsigned int spare_cnt;
@@ -357,7 +362,9 @@ void engine_sync(struct store_writer *w, struct store_ack ack);
 void engine_writer_free(struct store_writer *w);
 int engine_admits(struct store *s);
 void head_free(struct head *h);		  /* NULL is fine; with all that follow */
-void engine_close_head(struct engine *e); /* under the lock, as the next two */
+void engine_close_head(struct engine *e); /* under the lock, as the next three */
+/* Has a writer pushed since its last sync? NULL: any. */
+bool engine_midway(const struct engine *e, const struct writer *but);
 void engine_recycle(struct engine *e, struct head *h);
 size_t engine_queued(struct engine *e); /* bytes; under the lock */
 
@@ -365,6 +372,10 @@ size_t engine_queued(struct engine *e); /* bytes; under the lock */
  * skipped. visit: 0 go on, 1 end, -EBADMSG: that block is bad, else an error that ends it. */
 int engine_each(struct engine *e, struct time_range r,
 		int (*visit)(void *ctx, struct view *v, const struct block_row *row), void *ctx);
+int engine_views(struct engine *e, int (*look)(void *ctx, struct view *v), void *ctx);
+bool row_touches(const struct block_row *row, struct time_range r);
+/* May a span of the block satisfy it? */
+int row_may_match(struct view *v, const struct block_row *row, const struct cond *c, bool *ret_may);
 int view_each(struct view *v, struct time_range r,
 	      int (*visit)(void *ctx, struct view *v, const struct block_row *row), void *ctx);
 

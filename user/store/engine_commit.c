@@ -23,9 +23,12 @@ static uint64_t due_at(struct engine *e)
 
 	if (e->stop || e->closed.first)
 		return 0;
-	if (e->open)
-		return e->open->since_ns + (e->open->waiting_cnt ? wait_ns : IDLE_FACTOR * wait_ns);
-	return UINT64_MAX;
+	if (!e->open)
+		return UINT64_MAX;
+	if (!e->open->waiting_cnt)
+		return e->open->since_ns + IDLE_FACTOR * wait_ns;
+	/* what is being pushed may go on for as long as nobody waits too long for it */
+	return (engine_midway(e, NULL) ? e->open->asked_ns : e->open->since_ns) + wait_ns;
 }
 
 /* Moves what is due into 'flying'. False: nothing is left and it is time to end. */

@@ -9,6 +9,10 @@
 #include <utlist.h>
 
 #define SPARE_MAX 2
+/* A head of so many spans may end before it is full, and in this part of its time before it is due.
+ */
+#define NEARLY_FULL (BLOCK_SPANS_MAX / 4 * 3)
+#define EARLY	    4
 
 void head_free(struct head *h)
 {
@@ -161,8 +165,11 @@ void engine_push(struct store_writer *sw, const struct span *s)
 	} else {
 		book_add(&e->books.held, 1);
 		w->last = e->open->epoch;
-		if (!w->first)
+		w->pushed++;
+		if (!w->first) {
 			w->first = w->last;
+			w->since_ns = clock_mono_ns();
+		}
 	}
 	pthread_mutex_unlock(&e->lock);
 }
@@ -182,6 +189,32 @@ static struct head *find_head(struct engine *e, uint64_t epoch)
 	return NULL;
 }
 
+bool engine_midway(const struct engine *e, const struct writer *but)
+{
+	for (const struct writer *w = e->writers; w; w = w->next)
+		if (w != but && w->first)
+			return true;
+	return false;
+}
+
+/*
+ * What a writer pushed between two syncs, a request mostly, has whole traces, which are searched
+ * most quickly in one block. So a head ends with such a batch where it can: when another as large
+ * might not fit, or would end about when the head is due.
+ */
+static bool ends_here(struct engine *e, const struct writer *w)
+{
+	const struct head *h = e->open;
+	uint64_t wait_ns = e->cfg.commit_ms * NS_PER_MS, now = clock_mono_ns();
+
+	e->batch_ns = MAX(now - w->since_ns, e->batch_ns - e->batch_ns / 8);
+	if (engine_midway(e, w))
+		return false; /* another's would be cut instead */
+	if (h->spans >= NEARLY_FULL && h->spans + w->pushed > BLOCK_SPANS_MAX)
+		return true;
+	return h->waiting_cnt && now + MIN(e->batch_ns, wait_ns / EARLY) >= h->since_ns + wait_ns;
+}
+
 /* Puts the ack with the last head that has spans of the writer. */
 static int wait_with(struct engine *e, struct writer *w, struct store_ack ack)
 {
@@ -199,6 +232,8 @@ static int wait_with(struct engine *e, struct writer *w, struct store_ack ack)
 	}
 	h->waiting[h->waiting_cnt++] =
 		(struct waiting){ .ack = ack, .first = w->first, .err = w->too_large };
+	if (h->waiting_cnt == 1)
+		h->asked_ns = clock_mono_ns();
 	if (h == e->open && h->waiting_cnt == 1)
 		pthread_cond_signal(&e->commit_wake);
 	return 0;
@@ -219,8 +254,11 @@ void engine_sync(struct store_writer *sw, struct store_ack ack)
 	}
 	if (now && !err)
 		err = w->too_large;
+	if (e->open && w->pushed && ends_here(e, w))
+		engine_close_head(e);
 	w->err = w->too_large = 0;
 	w->first = 0;
+	w->pushed = 0;
 	pthread_mutex_unlock(&e->lock);
 	if (now)
 		ack.done(ack.ctx, err);

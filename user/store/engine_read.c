@@ -2,15 +2,13 @@
 /* Reading: traces by id, scans, values. Filters say which blocks; each is opened once. */
 #include "store/engine.h"
 
-#include "core/clock.h"
-
 #include <errno.h>
 #include <stdlib.h>
 
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
-static bool touches(const struct block_row *row, struct time_range r)
+bool row_touches(const struct block_row *row, struct time_range r)
 {
 	return row->start_max_ns >= r.from_ns && (!r.to_ns || row->start_min_ns < r.to_ns);
 }
@@ -23,7 +21,7 @@ int view_each(struct view *v, struct time_range r,
 	for (uint32_t i = 0; i < v->list->cnt && !err; i++) {
 		const struct block_row *row = &v->list->row[i];
 
-		if (!touches(row, r) || part_is_bad(v->part, row->id))
+		if (!row_touches(row, r) || part_is_bad(v->part, row->id))
 			continue;
 		err = visit(ctx, v, row);
 		if (err == -EBADMSG || err == -EIO) {
@@ -34,8 +32,7 @@ int view_each(struct view *v, struct time_range r,
 	return err;
 }
 
-int engine_each(struct engine *e, struct time_range r,
-		int (*visit)(void *ctx, struct view *v, const struct block_row *row), void *ctx)
+int engine_views(struct engine *e, int (*look)(void *ctx, struct view *v), void *ctx)
 {
 	struct part **parts;
 	struct view v;
@@ -55,11 +52,32 @@ int engine_each(struct engine *e, struct time_range r,
 		}
 		if (err)
 			break;
-		err = view_each(&v, r, visit, ctx);
+		err = look(ctx, &v);
 		view_close(&v);
 	}
 	engine_parts_put(parts, cnt);
 	return err;
+}
+
+struct each {
+	struct time_range range;
+	int (*visit)(void *ctx, struct view *v, const struct block_row *row);
+	void *ctx;
+};
+
+static int look_at_each(void *ctx, struct view *v)
+{
+	struct each *each = ctx;
+
+	return view_each(v, each->range, each->visit, each->ctx);
+}
+
+int engine_each(struct engine *e, struct time_range r,
+		int (*visit)(void *ctx, struct view *v, const struct block_row *row), void *ctx)
+{
+	struct each each = { r, visit, ctx };
+
+	return engine_views(e, look_at_each, &each);
 }
 
 struct block_index row_index(const struct block_row *row)
@@ -74,8 +92,7 @@ struct block_index row_index(const struct block_row *row)
 	};
 }
 
-static int may_match(struct view *v, const struct block_row *row, const struct cond *c,
-		     bool *ret_may)
+int row_may_match(struct view *v, const struct block_row *row, const struct cond *c, bool *ret_may)
 {
 	struct block_index x = row_index(row);
 	struct filter *f;
@@ -174,73 +191,6 @@ int engine_trace_fields(struct store *s, const struct trace_id *ids, size_t cnt,
 	return gather_all(s, &w, out);
 }
 
-/* ---- scans --------------------------------------------------------------------------------- */
-
-struct scanning {
-	const struct scan *q;
-	bool (*visit)(void *ctx, const struct span *sp);
-	void *ctx;
-	bool any; /* the block in hand had some */
-};
-
-static bool scan_span(void *ctx, const struct span *sp)
-{
-	struct scanning *s = ctx;
-
-	s->any = true;
-	return s->visit(s->ctx, sp);
-}
-
-/* Whether the block may have spans that are asked for, of traces that are. */
-static int scan_may(struct view *v, const struct block_row *row, const struct scan *q,
-		    bool *ret_doubled, bool *ret_may)
-{
-	struct block_index x = row_index(row);
-	struct filter *f;
-	int err = may_match(v, row, q->where, ret_may);
-
-	*ret_doubled = true;
-	if (err || !*ret_may || !q->sieve)
-		return err;
-	err = view_filter(v, row, &f);
-	if (err)
-		return err;
-	*ret_may = sieve_may_have(q->sieve, &x, (struct str){ f->data, f->len }, ret_doubled);
-	filter_release(f);
-	return 0;
-}
-
-static int scan_block(void *ctx, struct view *v, const struct block_row *row)
-{
-	struct scanning *s = ctx;
-	struct body *b;
-	bool may, doubled;
-	int err;
-
-	if (s->q->deadline_ns && clock_mono_ns() >= s->q->deadline_ns)
-		return -ETIMEDOUT;
-	if (s->q->floor_ns && row->start_max_ns < *s->q->floor_ns)
-		return 0;
-	err = scan_may(v, row, s->q, &doubled, &may);
-	if (err || !may)
-		return err;
-	err = view_borrow(v, row, &b);
-	if (err)
-		return err;
-	s->any = false;
-	err = block_scan_sifted(b->block, s->q, doubled, scan_span, s);
-	view_give_back(v, b, s->any && err >= 0);
-	return err;
-}
-
-int engine_scan(struct store *s, const struct scan *q,
-		bool (*visit)(void *ctx, const struct span *sp), void *ctx)
-{
-	struct scanning scanning = { .q = q, .visit = visit, .ctx = ctx };
-
-	return MIN(engine_each((struct engine *)s, q->range, scan_block, &scanning), 0);
-}
-
 /* ---- values -------------------------------------------------------------------------------- */
 
 struct seen {
@@ -318,10 +268,10 @@ static int value_block(void *ctx, struct view *v, const struct block_row *row)
 	struct valuing *s = ctx;
 	struct body b;
 	bool may;
-	int err = may_match(v, row, s->where, &may);
+	int err = row_may_match(v, row, s->where, &may);
 
 	if (!err && may)
-		err = may_match(v, row, &s->exists, &may);
+		err = row_may_match(v, row, &s->exists, &may);
 	if (err || !may)
 		return err;
 	err = view_body(v, row, &b);

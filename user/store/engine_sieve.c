@@ -11,26 +11,45 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Traces of blocks, added up; 16 bytes each while they are sorted. */
-#define MARKS_MAX (4u << 20)
-/* Traces in several blocks; 33 bytes each. */
-#define APART_MAX  (1u << 20)
+/* Traces in several blocks; 41 bytes each. */
+#define APART_MAX (1u << 20)
+/* Times that a block has a trace that another before it may have: 8 bytes each. */
+#define MARKS_MAX  (4u << 20)
 #define MARKS_STEP (64u << 10)
 
-#define DIGIT_BITS 10
-#define DIGITS	   4
-_Static_assert(DIGIT_BITS *DIGITS == 40, "a mark's bits");
+/* Bits of a set for each mark in it, and their least and largest number. */
+#define BITS_EACH 32u
+#define BITS_MIN  (1u << 16)
+#define BITS_MAX  (1u << 27)
 
+/*
+ * Marks that came before, or share their bit with one that did, are few; so all are looked at
+ * twice: to find these, and to find what else is one of them.
+ */
 struct marking {
+	struct mark_set seen;
+	bool again; /* the second look: 'seen' holds what the first found */
 	uint64_t *mark;
 	uint32_t cnt, size;
 	uint64_t known;
 	uint64_t deadline_ns;
+	uint64_t block[BLOCK_SPANS_MAX]; /* marks of the one in hand */
 };
 
 static int late(uint64_t deadline_ns)
 {
 	return deadline_ns && clock_mono_ns() >= deadline_ns ? -ETIMEDOUT : 0;
+}
+
+static int set_init(struct mark_set *m, uint64_t marks)
+{
+	uint64_t bits = BITS_MIN;
+
+	while (bits < marks * BITS_EACH && bits < BITS_MAX)
+		bits *= 2;
+	m->mask = bits - 1;
+	m->word = calloc(bits / 64, sizeof(*m->word));
+	return m->word ? 0 : -ENOMEM;
 }
 
 static int grow(struct marking *m)
@@ -63,76 +82,97 @@ static int mark_block(void *ctx, struct view *v, const struct block_row *row)
 		err = view_filter(v, row, &f);
 	if (err)
 		return err;
-	if (!block_marks((struct str){ f->data, f->len }, m->mark + m->cnt, &cnt, BLOCK_SPANS_MAX))
+	if (!block_marks((struct str){ f->data, f->len }, m->block, &cnt, BLOCK_SPANS_MAX))
 		m->known = ~0xffull;
-	m->cnt += cnt;
 	filter_release(f);
-	return 0;
-}
-
-/* By digits, the lowest first. */
-static int sort_marks(struct marking *m)
-{
-	uint64_t *from = m->mark, *to = malloc(((size_t)m->cnt + 1) * sizeof(*to)), *spare = to;
-
-	if (!to)
-		return -ENOMEM;
-	for (uint32_t d = 0; d < DIGITS; d++) {
-		uint32_t at[1u << DIGIT_BITS] = { 0 }, sum = 0, shift = d * DIGIT_BITS;
-
-		for (uint32_t i = 0; i < m->cnt; i++)
-			at[from[i] >> shift & (ARRAY_LEN(at) - 1)]++;
-		for (uint32_t i = 0; i < ARRAY_LEN(at); i++) {
-			uint32_t cnt = at[i];
-
-			at[i] = sum;
-			sum += cnt;
-		}
-		for (uint32_t i = 0; i < m->cnt; i++)
-			to[at[from[i] >> shift & (ARRAY_LEN(at) - 1)]++] = from[i];
-		spare = from;
-		from = to;
-		to = spare;
+	for (uint32_t i = 0; i < cnt; i++) {
+		if (mark_set_has(&m->seen, m->block[i]))
+			m->mark[m->cnt++] = m->block[i];
+		else if (!m->again)
+			mark_set_add(&m->seen, m->block[i]);
 	}
-	m->mark = from;
-	free(to);
 	return 0;
 }
 
-/* Leaves those that came more than once, each once. */
+static int count_traces(void *ctx, struct view *v, const struct block_row *row)
+{
+	*(uint64_t *)ctx += row->traces;
+	return 0;
+}
+
+static int by_mark(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Leaves those that came more than once, each once, in order. */
 static void keep_repeated(struct marking *m)
 {
 	uint32_t kept = 0;
 
+	for (uint32_t i = 0; i < m->cnt; i++)
+		m->mark[i] &= m->known;
+	if (m->cnt)
+		qsort(m->mark, m->cnt, sizeof(*m->mark), by_mark);
 	for (uint32_t i = 1; i < m->cnt; i++)
 		if (m->mark[i] == m->mark[i - 1] && (!kept || m->mark[kept - 1] != m->mark[i]))
 			m->mark[kept++] = m->mark[i];
 	m->cnt = kept;
 }
 
+/* The second look, at what the first found. */
+static int mark_again(struct engine *e, struct marking *m)
+{
+	struct mark_set found = { 0 };
+	int err = set_init(&found, m->cnt);
+
+	for (uint32_t i = 0; i < m->cnt && !err; i++)
+		mark_set_add(&found, m->mark[i]);
+	free(m->seen.word);
+	m->seen = found;
+	m->again = true;
+	m->cnt = 0;
+	return err ? err : engine_each(e, (struct time_range){ 0 }, mark_block, m);
+}
+
 static int find_apart(struct engine *e, struct sieve *s, uint64_t deadline_ns)
 {
-	struct marking m = { .known = UINT64_MAX, .deadline_ns = deadline_ns };
-	uint64_t *fit;
-	int err = engine_each(e, (struct time_range){ 0 }, mark_block, &m);
+	const struct time_range every = { 0 };
+	struct marking *m = calloc(1, sizeof(*m));
+	uint64_t traces = 0;
+	int err = m ? engine_each(e, every, count_traces, &traces) : -ENOMEM;
 
-	for (uint32_t i = 0; i < m.cnt; i++)
-		m.mark[i] &= m.known;
-	if (!err)
-		err = sort_marks(&m);
-	if (!err)
-		keep_repeated(&m);
-	if (!err && m.cnt > APART_MAX)
-		err = -E2BIG;
 	if (err) {
-		free(m.mark);
+		free(m);
 		return err;
 	}
-	fit = realloc(m.mark, ((size_t)m.cnt + 1) * sizeof(*fit));
-	s->mark = fit ? fit : m.mark;
-	s->cnt = m.cnt;
-	s->known = m.known;
-	return 0;
+	m->known = UINT64_MAX;
+	m->deadline_ns = deadline_ns;
+	err = set_init(&m->seen, traces);
+	if (!err)
+		err = engine_each(e, every, mark_block, m);
+	if (!err && m->cnt)
+		err = mark_again(e, m);
+	if (!err)
+		keep_repeated(m);
+	if (!err && m->cnt > APART_MAX)
+		err = -E2BIG;
+	if (!err) {
+		s->mark = realloc(m->mark, ((size_t)m->cnt + 1) * sizeof(*m->mark));
+		s->mark = s->mark ? s->mark : m->mark;
+		s->cnt = m->cnt;
+		s->known = m->known;
+		m->mark = NULL;
+		err = set_init(&s->set, s->cnt);
+	}
+	for (uint32_t i = 0; i < s->cnt && !err; i++)
+		mark_set_add(&s->set, s->mark[i]);
+	free(m->seen.word);
+	free(m->mark);
+	free(m);
+	return err;
 }
 
 /* ---- their sums ----------------------------------------------------------------------------- */
@@ -248,6 +288,7 @@ void sieve_free(struct sieve *s)
 	if (!s)
 		return;
 	free(s->mark);
+	free(s->set.word);
 	free(s->passes);
 	free(s->sum);
 	free(s);

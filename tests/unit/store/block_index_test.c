@@ -190,6 +190,8 @@ static void the_index_rules_out_whole_traces(void **state)
 	assert_true(may_need((struct need){ .op = NEED_DURATION, .least = 100 }));
 	assert_false(may_need((struct need){ .op = NEED_DURATION, .least = 101 }));
 	both = root("/a");
+	assert_true(may_need((struct need){ .op = NEED_SUM, .least = 120, .left = &both }));
+	assert_false(may_need((struct need){ .op = NEED_SUM, .least = 123, .left = &both }));
 	assert_true(may_need((struct need){ .op = NEED_COUNT, .least = 3, .left = &both }));
 	assert_false(may_need((struct need){ .op = NEED_COUNT, .least = 4, .left = &both }));
 	assert_true(may_need(root("/a")));

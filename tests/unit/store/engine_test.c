@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "unit/store/fill.h"
 
+#include "store/engine.h"
+
 #include <sys/stat.h>
 
 static struct fill f;
@@ -232,6 +234,31 @@ static void scans_give_the_newest_first_and_end_when_told(void **state)
 	assert_int_equal(store_scan(f.store, &q, note_time, &t), -ETIMEDOUT);
 }
 
+/* Most blocks are looked into in vain, which is when two threads share them. */
+static void many_blocks_are_scanned_in_order_too(void **state)
+{
+	struct cond where = { .op = COND_CMP,
+			      .field = { FIELD_SPAN_ATTR, STR("step") },
+			      .cmp = CMP_GT,
+			      .value = { .type = VALUE_INT, .i = 2 } };
+	struct scan q = { .where = &where };
+	struct times t;
+
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t n = 0; n < 120; n++) {
+		push_trace(&f, n, n % 20 == 7 ? 5 : 2);
+		assert_int_equal(sync_writer(f.writer), 0);
+	}
+	for (int i = 0; i < 50; i++) {
+		t = (struct times){ UINT64_MAX, 0, UINT32_MAX };
+		assert_int_equal(store_scan(f.store, &q, note_time, &t), 0);
+		assert_int_equal(t.cnt, 12);
+		t = (struct times){ UINT64_MAX, 0, 9 };
+		assert_int_equal(store_scan(f.store, &q, note_time, &t), 0);
+		assert_int_equal(t.cnt, 9);
+	}
+}
+
 static char text[4096];
 
 static void note_service(void *ctx, struct str s)
@@ -328,6 +355,46 @@ static void count_trace(void *ctx, const struct trace *t)
 {
 	++*(uint64_t *)ctx;
 	assert_int_equal(t->span_cnt, 2);
+}
+
+static void do_nothing(void *ctx, int err)
+{
+}
+
+static int add_block(void *ctx, struct view *v, const struct block_row *row)
+{
+	uint32_t *blocks = ctx;
+
+	++*blocks;
+	return 0;
+}
+
+/* Batches of 500 spans, each of 50 traces side by side. */
+static void what_was_sent_together_lies_in_one_block(void **state)
+{
+	const uint32_t batches = 80;
+	const struct need every = { .op = NEED_SPANS };
+	struct sieve *sieve;
+	uint32_t blocks = 0;
+
+	f.cfg.commit_ms = 60000;
+	assert_int_equal(open_store(&f), 0);
+	for (uint32_t b = 0; b < batches; b++) {
+		for (uint32_t i = 0; i < 10; i++)
+			for (uint32_t t = 0; t < 50; t++)
+				push(&f, 50 * b + t, i);
+		store_writer_sync(f.writer, (struct store_ack){ do_nothing, NULL });
+	}
+	close_store(&f);
+	f.cfg.commit_ms = 1;
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(
+		engine_each((struct engine *)f.store, (struct time_range){ 0 }, add_block, &blocks),
+		0);
+	assert_int_equal(blocks, (500 * batches + BLOCK_SPANS_MAX - 1) / BLOCK_SPANS_MAX);
+	assert_int_equal(store_sieve_new(f.store, &every, 0, &sieve), 0);
+	assert_int_equal(sieve->cnt, 0); /* traces in several blocks */
+	store_sieve_free(sieve);
 }
 
 static void several_traces_come_with_one_call(void **state)
@@ -462,8 +529,10 @@ int main(void)
 		CASE(what_is_no_store_is_refused),
 		CASE(nobody_else_may_read_the_files),
 		CASE(scans_give_the_newest_first_and_end_when_told),
+		CASE(many_blocks_are_scanned_in_order_too),
 		CASE(names_and_values_come_once_and_sorted),
 		CASE(stats_count_a_trace_of_many_blocks_once),
+		CASE(what_was_sent_together_lies_in_one_block),
 		CASE(several_traces_come_with_one_call),
 		CASE(a_block_gives_the_same_again_and_again),
 		CASE(without_its_key_a_store_stays_closed),
