@@ -409,7 +409,8 @@ def counters(port):
 
 
 def case_changing_one_source_loses_nothing_of_another(env):
-    binary = env.path("nginx-of-test")  # no other has this name, nor is there such a service
+    name = f"nginx{os.getpid()}"  # no other has this name, nor is there such a service
+    binary = env.path(name)
     shutil.copy(need("nginx"), binary)
     web, other, cache = nginx(env, binary=binary), nginx(env, binary=binary), redis(env)
     a = Agent(env, "--process", "nothing-is-called-so")
@@ -428,7 +429,7 @@ def case_changing_one_source_loses_nothing_of_another(env):
         thread = threading.Thread(target=ask_on)
         thread.start()
         before = counters(a.port)
-        for source in [{"pid": cache.pid}, {"name": "redis*"}, {"name": "nginx-of*"}, {"cgroup": "/"}] * 2:
+        for source in [{"pid": cache.pid}, {"name": "redis*"}, {"name": f"{name}*"}, {"cgroup": "/"}] * 2:
             status, made = change(a.port, "POST", "/traces/sources", {"kind": "process", **source})
             equal(status, 201, f"adding {source} ({made})")
             equal(change(a.port, "DELETE", f"/traces/sources/{made['id']}")[0], 204, f"removing {source}")
@@ -442,11 +443,11 @@ def case_changing_one_source_loses_nothing_of_another(env):
 
     def spans():
         rows = metrics(a.port).get("traces_spanmetrics_calls_total", {})
-        return sum(v for labels, v in rows.items() if ("service", "nginx-of-test") in labels)
+        return sum(v for labels, v in rows.items() if ("service", name) in labels)
     wait_for(lambda: spans() >= sent[0] + 1, f"{sent[0] + 1} spans of nginx", 10)
     time.sleep(0.5)
     equal(spans(), sent[0] + 1, "spans of nginx")
-    status, reply = ask(a.port, "/traces/search", {"service": "nginx-of-test", "status": "error"})
+    status, reply = ask(a.port, "/traces/search", {"service": name, "status": "error"})
     equal((status, reply.get("traces", [])), (200, []), "errors")
     check_balance(a.port)
     equal(a.finish(), 0, "exit status")
@@ -454,7 +455,8 @@ def case_changing_one_source_loses_nothing_of_another(env):
 
 
 def case_a_process_is_traced_as_long_as_a_rule_selects_it(env):
-    binary = env.path("nginx-of-rules")
+    name = f"nginx{os.getpid()}"
+    binary = env.path(name)
     shutil.copy(need("nginx"), binary)
     web = nginx(env, binary=binary)
     a = Agent(env, "--process", "nothing-is-called-so")
@@ -471,16 +473,16 @@ def case_a_process_is_traced_as_long_as_a_rule_selects_it(env):
     def traced(what):
         get(web.port, f"/hello?{seen[0]}")
         seen[0] += 1
-        wait_for(lambda: captured(a.port, "nginx-of-rules") == seen[0], f"{what}: a trace")
+        wait_for(lambda: captured(a.port, name) == seen[0], f"{what}: a trace")
 
     def not_traced(what):
         get(web.port, "/hello")
         time.sleep(1)
-        equal(captured(a.port, "nginx-of-rules"), seen[0], f"{what}: traces")
+        equal(captured(a.port, name), seen[0], f"{what}: traces")
 
     by_pid = add(pid=web.pids[0])  # the master; the worker is of its family
     traced("a child")
-    by_name, same = add(name="nginx-of-*"), add(name="nginx-of-r*")
+    by_name, same = add(name=f"{name}*"), add(name=f"*{name[1:]}")
     remove(by_pid)
     traced("one whom another rule selects")
     remove(by_name)
