@@ -325,29 +325,37 @@ static void drip(int fd, struct str text, char back[512])
 	close(fd);
 }
 
+/* A machine that stands still for a second makes a silent one of it, which is not counted: again.
+ */
+static void drip_until_late(uint16_t port, struct str text)
+{
+	int before = cnt_late();
+	char back[512];
+
+	while (cnt_late() == before)
+		drip(dial(port), text, back);
+	assert_int_equal(cnt_late(), before + 1);
+	if (port == receive_http_port(receive))
+		assert_true(!back[0] || strstr(back, " 408 "));
+}
+
 /* Bytes that come one by one are never silent; a request has its time all the same. */
 static void dripping_clients(void **state)
 {
 	struct receive_cfg cfg = serve_cfg();
-	char back[512];
 
 	cfg.idle_s = 1;
 	cfg.request_s = 1;
 	cfg.connections_max = 8;
 	start(&cfg);
-	drip(dial(receive_http_port(receive)), STR("POST /v1/traces HTTP/1.1\r\nHost: "), back);
-	assert_true(!back[0] || strstr(back, " 408 "));
-	drip(dial(receive_http_port(receive)),
-	     STR("POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-		 "Content-Length: 1000000\r\n\r\n"),
-	     back);
-	assert_true(!back[0] || strstr(back, " 408 "));
-	assert_int_equal(cnt_late(), 2);
+	drip_until_late(receive_http_port(receive), STR("POST /v1/traces HTTP/1.1\r\nHost: "));
+	drip_until_late(receive_http_port(receive),
+			STR("POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: "
+			    "application/json\r\nContent-Length: 1000000\r\n\r\n"));
 	/* SETTINGS, then a frame of 16,383 bytes that nobody knows */
-	drip(dial(receive_grpc_port(receive)),
-	     STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0\0\x3f\xff\x20\0\0\0\0\0"),
-	     back);
-	assert_int_equal(cnt_late(), 3);
+	drip_until_late(receive_grpc_port(receive),
+			STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+			    "\0\x3f\xff\x20\0\0\0\0\0"));
 }
 
 /* More than there may be: whoever comes is served, the idlest goes. */
