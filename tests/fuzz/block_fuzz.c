@@ -168,6 +168,7 @@ static void read_filter(struct str filter)
 	static const struct trace_id id;
 	struct block_index x = index_;
 	uint64_t marks[64] = { 0 };
+	struct trace_set set;
 	uint32_t cnt;
 
 	if (block_filter_check(filter))
@@ -176,6 +177,9 @@ static void read_filter(struct str filter)
 	block_tags(filter, visit_tag, NULL);
 	touched += block_marks(filter, marks, &cnt, ARRAY_LEN(marks));
 	touched += block_may_have_trace(filter, &id);
+	if (!trace_set_init(&set, &id, 1))
+		touched += block_may_have_traces(filter, &set, &cnt);
+	trace_set_fini(&set);
 	for (size_t i = 0; i < ARRAY_LEN(cond); i++) {
 		const struct need root = { .op = NEED_ROOT, .where = cond[i] };
 		uint64_t mark = marks[0];

@@ -43,11 +43,45 @@ int block_seal(struct block_builder *b, int level, struct buf *ret_body,
 	       struct block_index *ret_index);
 void block_builder_free(struct block_builder *b);
 
+/* Marks, told from most others by one bit each; without words it holds all. */
+struct mark_set {
+	uint64_t *word;
+	uint64_t mask; /* bits - 1 */
+};
+
+static inline bool mark_set_has(const struct mark_set *m, uint64_t mark)
+{
+	uint64_t bit = mark >> 8 & m->mask; /* the lowest of those that every filter knows */
+
+	return !m->word || m->word[bit / 64] >> bit % 64 & 1;
+}
+
+static inline void mark_set_add(struct mark_set *m, uint64_t mark)
+{
+	uint64_t bit = mark >> 8 & m->mask;
+
+	m->word[bit / 64] |= 1ull << bit % 64;
+}
+
+/* Traces that are looked for in many blocks: by their marks, in order. */
+struct trace_place {
+	uint32_t mark, place; /* among those that it was made of */
+};
+struct trace_set {
+	struct mark_set set;
+	struct trace_place *item;
+	uint32_t cnt;
+};
+int trace_set_init(struct trace_set *s, const struct trace_id *ids, size_t cnt); /* 0, -ENOMEM */
+void trace_set_fini(struct trace_set *s);
+
 /* ---- the index ---------------------------------------------------------------------------- */
 
 /* 0 or -EBADMSG. To be called once on what comes from a disk, before the others. */
 int block_filter_check(struct str filter);
 bool block_may_have_trace(struct str filter, const struct trace_id *id);
+/* Of many: the places of those that it may have. How many; ret has room for all of them. */
+uint32_t block_may_have_traces(struct str filter, const struct trace_set *s, uint32_t *ret);
 /* Of its traces, at most max: the same 40 bits wherever a trace is. False: the low eight are not
  * known, and 0. */
 bool block_marks(struct str filter, uint64_t *ret_marks, uint32_t *ret_cnt, uint32_t max);
@@ -118,26 +152,6 @@ struct part_sum {
 };
 #define PART_TOP (1u << 31) /* a span has no parent */
 _Static_assert(16 + NEED_BIT_OF_ALL == 31, "that all have none says the same");
-
-/* Marks, told from most others by one bit each; without words it holds all. */
-struct mark_set {
-	uint64_t *word;
-	uint64_t mask; /* bits - 1 */
-};
-
-static inline bool mark_set_has(const struct mark_set *m, uint64_t mark)
-{
-	uint64_t bit = mark >> 8 & m->mask; /* the lowest of those that every filter knows */
-
-	return !m->word || m->word[bit / 64] >> bit % 64 & 1;
-}
-
-static inline void mark_set_add(struct mark_set *m, uint64_t mark)
-{
-	uint64_t bit = mark >> 8 & m->mask;
-
-	m->word[bit / 64] |= 1ull << bit % 64;
-}
 
 /* Traces that are in one block alone are judged there, span by span; the others by their sums. */
 struct sieve {

@@ -3,6 +3,7 @@
 #include "store/block_filter.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 struct topless topless_of(const struct filter_view *f)
 {
@@ -99,6 +100,85 @@ bool block_may_have_trace(struct str filter, const struct trace_id *id)
 	if (!filter_parse(filter, &f))
 		return true;
 	return marks_have(f.traces, text_hash((struct str){ (const char *)id->b, sizeof(id->b) }));
+}
+
+static int by_trace_mark(const void *a, const void *b)
+{
+	const struct trace_place *x = a, *y = b;
+
+	if (x->mark != y->mark)
+		return x->mark < y->mark ? -1 : 1;
+	return (x->place > y->place) - (x->place < y->place);
+}
+
+int trace_set_init(struct trace_set *s, const struct trace_id *ids, size_t cnt)
+{
+	uint64_t bits = 1024;
+
+	while (bits < 32 * cnt)
+		bits *= 2;
+	*s = (struct trace_set){ .cnt = (uint32_t)cnt, .set.mask = bits - 1 };
+	s->set.word = calloc(bits / 64, sizeof(*s->set.word));
+	s->item = calloc(cnt + 1, sizeof(*s->item));
+	if (!s->set.word || !s->item) {
+		trace_set_fini(s);
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < cnt; i++) {
+		struct str id = { (const char *)ids[i].b, sizeof(ids[i].b) };
+		uint64_t hash = text_hash(id);
+
+		s->item[i] = (struct trace_place){ trace_mark(hash), i };
+		mark_set_add(&s->set, trace_long_mark(hash));
+	}
+	qsort(s->item, cnt, sizeof(*s->item), by_trace_mark);
+	return 0;
+}
+
+void trace_set_fini(struct trace_set *s)
+{
+	free(s->set.word);
+	free(s->item);
+	*s = (struct trace_set){ 0 };
+}
+
+/* The first that is not below the mark. */
+static uint32_t trace_set_find(const struct trace_set *s, uint32_t mark)
+{
+	uint32_t low = 0, high = s->cnt;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (s->item[mid].mark < mark)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+uint32_t block_may_have_traces(struct str filter, const struct trace_set *s, uint32_t *ret)
+{
+	struct filter_view f;
+	uint32_t found = 0, at = 0;
+
+	if (!filter_parse(filter, &f)) {
+		for (; found < s->cnt; found++)
+			ret[found] = found;
+		return found;
+	}
+	for (size_t i = 0; i < f.traces.len / 4; i++) {
+		uint32_t mark = mark_at(f.traces, i);
+
+		if (!mark_set_has(&s->set, (uint64_t)mark << 8))
+			continue;
+		/* marks stand in order: what was found is not found again */
+		at = MAX(at, trace_set_find(s, mark));
+		for (; at < s->cnt && s->item[at].mark == mark; at++)
+			ret[found++] = s->item[at].place;
+	}
+	return found;
 }
 
 uint64_t filter_mark(const struct filter_view *f, size_t i)

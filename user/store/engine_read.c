@@ -111,6 +111,9 @@ int row_may_match(struct view *v, const struct block_row *row, const struct cond
 
 /* ---- traces by id -------------------------------------------------------------------------- */
 
+/* So many are looked for one by one; more are looked up, each mark of a block. */
+#define FEW 8u
+
 struct wanted {
 	const struct trace_id *ids;
 	size_t cnt;
@@ -118,6 +121,8 @@ struct wanted {
 	size_t field_cnt;
 	bool whole;
 	struct trace_id *some; /* those that a block may have */
+	struct trace_set set;  /* of more than a few */
+	uint32_t *place;       /* scratch */
 	struct gather *gather;
 	bool any; /* the block in hand had some */
 	int err;
@@ -132,6 +137,22 @@ static bool gather_span(void *ctx, const struct span *s)
 	return !w->err;
 }
 
+static size_t choose(struct wanted *w, struct str filter)
+{
+	size_t cnt = 0;
+
+	if (w->cnt > FEW) {
+		cnt = block_may_have_traces(filter, &w->set, w->place);
+		for (size_t i = 0; i < cnt; i++)
+			w->some[i] = w->ids[w->place[i]];
+		return cnt;
+	}
+	for (size_t i = 0; i < w->cnt; i++)
+		if (block_may_have_trace(filter, &w->ids[i]))
+			w->some[cnt++] = w->ids[i];
+	return cnt;
+}
+
 static int gather_block(void *ctx, struct view *v, const struct block_row *row)
 {
 	struct wanted *w = ctx;
@@ -142,9 +163,7 @@ static int gather_block(void *ctx, struct view *v, const struct block_row *row)
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < w->cnt; i++)
-		if (block_may_have_trace((struct str){ f->data, f->len }, &w->ids[i]))
-			w->some[cnt++] = w->ids[i];
+	cnt = choose(w, (struct str){ f->data, f->len });
 	filter_release(f);
 	if (!cnt)
 		return 0;
@@ -167,11 +186,16 @@ static int gather_all(struct store *s, struct wanted *w, struct trace_sink out)
 
 	w->some = malloc(w->cnt * sizeof(*w->ids));
 	w->gather = gather_new(w->ids, w->cnt);
-	if (w->some && w->gather)
+	w->place = malloc(w->cnt * sizeof(*w->place));
+	if (w->some && w->gather && w->place)
+		err = w->cnt > FEW ? trace_set_init(&w->set, w->ids, w->cnt) : 0;
+	if (!err)
 		err = engine_each((struct engine *)s, (struct time_range){ 0 }, gather_block, w);
 	if (!err)
 		err = gather_finish(w->gather, out);
 	free(w->some);
+	free(w->place);
+	trace_set_fini(&w->set);
 	gather_free(w->gather);
 	return err;
 }

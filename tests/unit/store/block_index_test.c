@@ -80,6 +80,33 @@ static void the_index_finds_few_false_traces(void **state)
 	drop_spans();
 }
 
+static void seal_traces(bool topless, bool doubled);
+
+/* Ten traces are there. */
+static void many_traces_are_looked_up_as_one_is(void **state)
+{
+	static struct trace_id ids[600];
+	struct trace_set set;
+	uint32_t place[600], cnt;
+	bool may[600] = { false };
+
+	seal_traces(false, false);
+	for (uint32_t i = 0; i < 600; i++)
+		ids[i] = (struct trace_id){ { 1, (uint8_t)(i % 300), (uint8_t)(i >> 8) } };
+	ids[599] = ids[3];
+	assert_int_equal(trace_set_init(&set, ids, 600), 0);
+	cnt = block_may_have_traces(buf_str(&index_.filter), &set, place);
+	assert_in_range(cnt, 11, 600);
+	for (uint32_t i = 0; i < cnt; i++) {
+		assert_false(may[place[i]]);
+		may[place[i]] = true;
+	}
+	for (uint32_t i = 0; i < 600; i++)
+		assert_int_equal(may[i], block_may_have_trace(buf_str(&index_.filter), &ids[i]));
+	trace_set_fini(&set);
+	drop_spans();
+}
+
 static void the_index_finds_few_false_values(void **state)
 {
 	uint32_t found = 0;
@@ -304,6 +331,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_index_rules_out_what_is_not_there),
 		cmocka_unit_test(the_index_finds_few_false_traces),
+		cmocka_unit_test(many_traces_are_looked_up_as_one_is),
 		cmocka_unit_test(the_index_finds_few_false_values),
 		cmocka_unit_test(the_index_lists_names),
 		cmocka_unit_test(the_index_rules_out_whole_traces),
