@@ -133,7 +133,8 @@ int block_visit(struct block *b, const struct scan *q, struct found_rows *f,
 		bool (*visit)(void *ctx, const struct span *s), void *ctx)
 {
 	bool *column = calloc((size_t)b->column_cnt + 1, sizeof(*column));
-	struct want w = { .details = q->whole, .column = q->whole ? NULL : column };
+	struct want w = { .details = q->whole || q->trace_state,
+			  .column = q->whole ? NULL : column };
 	struct found_row *heap = f->row;
 	int err = column ? 0 : -ENOMEM;
 
