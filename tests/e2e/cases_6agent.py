@@ -79,7 +79,7 @@ def case_metrics_balance(env):
     for stage in ("ring", "stream", "proto", "span"):
         check(any(stage in s for s in found), f"no books of {stage}: {sorted(found)}")
     m = metrics(a.port)
-    bad = [n for n in m if not n.startswith(("telltale_", "traces_spanmetrics_", "traces_service_graph_"))]
+    bad = [n for n in m if not n.startswith(("telltale_", "traces_spanmetrics_", "traces_service_graph_", "traces_target_info"))]
     equal(bad, [], "metrics with another prefix")
     equal(a.finish(), 0, "exit status")
 
