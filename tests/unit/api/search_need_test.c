@@ -12,9 +12,9 @@
 #include "api/search.h"
 #include "api/traceql_ast.h"
 #include "core/clock.h"
+#include "unit/store/sync.h"
 
 #include <ftw.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -75,36 +75,6 @@ static void make_trace(uint32_t t, struct span *s, struct attr *attr, uint32_t c
 	}
 }
 
-struct answer {
-	pthread_mutex_t lock;
-	pthread_cond_t come;
-	bool done;
-	int err;
-};
-
-static void answer_come(void *ctx, int err)
-{
-	struct answer *a = ctx;
-
-	pthread_mutex_lock(&a->lock);
-	a->done = true;
-	a->err = err;
-	pthread_cond_signal(&a->come);
-	pthread_mutex_unlock(&a->lock);
-}
-
-static void make_durable(void)
-{
-	struct answer a = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0 };
-
-	store_writer_sync(writer, (struct store_ack){ answer_come, &a });
-	pthread_mutex_lock(&a.lock);
-	while (!a.done)
-		pthread_cond_wait(&a.come, &a.lock);
-	pthread_mutex_unlock(&a.lock);
-	assert_int_equal(a.err, 0);
-}
-
 /* Two in three are in one block, of the others each span is somewhere. */
 static void fill(void)
 {
@@ -126,7 +96,7 @@ static void fill(void)
 			for (uint32_t i = 0; i < cnt[t]; i++)
 				if (batch[t][i] == b)
 					store_writer_push(writer, &span[t][i]);
-		make_durable();
+		assert_int_equal(sync_writer(writer), 0);
 	}
 }
 

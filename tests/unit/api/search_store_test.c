@@ -7,9 +7,9 @@
 
 #include "api/search.h"
 #include "core/clock.h"
+#include "unit/store/sync.h"
 
 #include <ftw.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,36 +51,6 @@ static void push(uint64_t t, uint32_t i)
 	store_writer_push(writer, &s);
 }
 
-struct answer {
-	pthread_mutex_t lock;
-	pthread_cond_t come;
-	bool done;
-	int err;
-};
-
-static void answer_come(void *ctx, int err)
-{
-	struct answer *a = ctx;
-
-	pthread_mutex_lock(&a->lock);
-	a->done = true;
-	a->err = err;
-	pthread_cond_signal(&a->come);
-	pthread_mutex_unlock(&a->lock);
-}
-
-static void make_durable(void)
-{
-	struct answer a = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0 };
-
-	store_writer_sync(writer, (struct store_ack){ answer_come, &a });
-	pthread_mutex_lock(&a.lock);
-	while (!a.done)
-		pthread_cond_wait(&a.come, &a.lock);
-	pthread_mutex_unlock(&a.lock);
-	assert_int_equal(a.err, 0);
-}
-
 static int fill_store(void **state)
 {
 	static const char *const name[] = { "front", "cart", "stock" };
@@ -102,9 +72,9 @@ static int fill_store(void **state)
 		if (t >= 300)
 			push(t - 300, SPANS - 1);
 		if (t % 1000 == 999)
-			make_durable();
+			assert_int_equal(sync_writer(writer), 0);
 	}
-	make_durable();
+	assert_int_equal(sync_writer(writer), 0);
 	return 0;
 }
 
@@ -289,9 +259,9 @@ static void whole_traces_are_sifted(void **state)
 	push_apart(14001, 0, 0, service[0], true);
 	for (uint32_t i = 0; i < 5; i++)
 		push_apart(14002, i, 1, service[i ? 0 : 1], false);
-	make_durable();
+	assert_int_equal(sync_writer(writer), 0);
 	push_apart(14001, 1, 3, service[1], false);
-	make_durable();
+	assert_int_equal(sync_writer(writer), 0);
 	expect_sifted("{ traceDuration > 1h }", 1, 14001, 0);
 	expect_sifted("{ traceDuration > 4h }", 0, 0, 0);
 	expect_sifted("{} | count() > 4", 1, 14002, 0);

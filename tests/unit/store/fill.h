@@ -10,10 +10,10 @@
 
 #include "core/clock.h"
 #include "store/store.h"
+#include "unit/store/sync.h"
 
 #include <errno.h>
 #include <ftw.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -105,36 +105,6 @@ static inline void push_trace(struct fill *f, uint64_t t, uint32_t spans)
 {
 	for (uint32_t i = 0; i < spans; i++)
 		push(f, t, i);
-}
-
-struct answer {
-	pthread_mutex_t lock;
-	pthread_cond_t come;
-	bool done;
-	int err;
-};
-
-static inline void answer_come(void *ctx, int err)
-{
-	struct answer *a = ctx;
-
-	pthread_mutex_lock(&a->lock);
-	a->done = true;
-	a->err = err;
-	pthread_cond_signal(&a->come);
-	pthread_mutex_unlock(&a->lock);
-}
-
-static inline int sync_writer(struct store_writer *w)
-{
-	struct answer a = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false, 0 };
-
-	store_writer_sync(w, (struct store_ack){ answer_come, &a });
-	pthread_mutex_lock(&a.lock);
-	while (!a.done)
-		pthread_cond_wait(&a.come, &a.lock);
-	pthread_mutex_unlock(&a.lock);
-	return a.err;
 }
 
 static inline void begin(struct fill *f)
