@@ -51,6 +51,7 @@ static int print_json(const struct store_stats *st)
 	FIGURE(partitions);
 	FIGURE(blocks);
 	FIGURE(bad_blocks);
+	FIGURE(bad_partitions);
 	FIGURE(oldest_ns);
 	FIGURE(newest_ns);
 #undef FIGURE
@@ -75,6 +76,8 @@ static int show_stats(struct store *s, const struct config *c)
 	       (unsigned long long)st.partitions);
 	if (st.bad_blocks)
 		printf("%-16s %llu\n", "bad blocks", (unsigned long long)st.bad_blocks);
+	if (st.bad_partitions)
+		printf("%-16s %llu\n", "bad files", (unsigned long long)st.bad_partitions);
 	print_time("oldest", st.oldest_ns);
 	print_time("newest", st.newest_ns);
 	return 0;
@@ -120,6 +123,20 @@ static bool write_span(void *ctx, const struct span *s)
 	return true;
 }
 
+/* What was skipped is a failure too: a copy that is not whole must not pass for one. */
+static int tell_skipped(struct store *s)
+{
+	struct store_stats st;
+	int err = store_stats(s, &st);
+
+	if (err || !(st.bad_blocks + st.bad_partitions))
+		return err;
+	fprintf(stderr, "telltale: not all could be read: %llu bad block%s, %llu bad file%s\n",
+		(unsigned long long)st.bad_blocks, st.bad_blocks == 1 ? "" : "s",
+		(unsigned long long)st.bad_partitions, st.bad_partitions == 1 ? "" : "s");
+	return -EBADMSG;
+}
+
 static int export(struct store *s, const struct config *c)
 {
 	const struct scan all = { .whole = true };
@@ -134,7 +151,7 @@ static int export(struct store *s, const struct config *c)
 	if (end)
 		fprintf(stderr, "telltale: write %s: %s\n",
 			strcmp(to, "-") ? to : "standard output", strerror(-end));
-	return err ? err : end ? -EBADMSG : 0;
+	return err ? err : end ? -EBADMSG : tell_skipped(s);
 }
 
 int command_store(const struct config *c)

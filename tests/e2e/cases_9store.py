@@ -239,6 +239,10 @@ def case_a_damaged_block_is_named_and_the_rest_served(env):
     r = env.run([TELLTALE, "store", "check", g.store])
     check(r.returncode == 1 and "1 bad block" in r.stdout and len(r.stdout.splitlines()) >= 2,
           f"the block is named: {r.returncode} {r.stdout!r} {r.stderr!r}")
+    r = env.run([TELLTALE, "store", "export", "-o", env.path("rest.jsonl"), g.store])
+    check(r.returncode == 1 and "not all could be read: 1 bad block, 0 bad files" in r.stderr,
+          f"a copy of what is left: {r.returncode} {r.stderr!r}")
+    equal(stats(env, g.store)["bad_partitions"], 0, "files that are left out")
     g = Gateway(env, "--store", g.store)
     served = sum(ask(g.port, f"/traces/{t}")[0] == 200 for t in traces)
     check(served < 6 or broken, f"{served} of 6 served")

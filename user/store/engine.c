@@ -279,6 +279,8 @@ static int adopt(struct engine *e, uint64_t seq)
 	if (err == -EBADMSG || err == -EIO || err == -EROFS || err == -ENOSPC) {
 		part_set_aside(p, err);
 		err = 0;
+	} else if (err && err != -ENOENT && err != -EKEYREJECTED && p) {
+		log_error("store: %s cannot be opened: %s", p->path, strerror(-err));
 	}
 	if (!err)
 		err = engine_add_part(e, p);

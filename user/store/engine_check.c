@@ -51,8 +51,10 @@ int engine_stats(struct store *st, struct store_stats *ret)
 		return err;
 	s.bytes = dir_bytes(e);
 	pthread_mutex_lock(&e->lock);
-	for (size_t i = 0; i < e->part_cnt; i++)
+	for (size_t i = 0; i < e->part_cnt; i++) {
 		s.partitions += e->parts[i]->seq != 0;
+		s.bad_partitions += part_is_aside(e->parts[i]);
+	}
 	pthread_mutex_unlock(&e->lock);
 	s.bad_blocks = __atomic_load_n(&e->bad_blocks, __ATOMIC_RELAXED);
 	*ret = s;

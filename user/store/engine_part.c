@@ -188,6 +188,8 @@ int part_open(struct engine *e, uint64_t seq, struct part **ret_part)
 	*ret_part = p;
 	if (stat(p->path, &st) != 0)
 		return -errno;
+	if (!S_ISREG(st.st_mode)) /* opening a pipe would wait for its other end */
+		return -EBADMSG;
 	/* of a file that cannot be read it is the best there is: it must not seem ages old */
 	p->begin_ns = p->end_ns = (uint64_t)st.st_mtim.tv_sec * NS_PER_S;
 	err = try_file(p, &v);

@@ -147,8 +147,9 @@ struct store_stats {
 	uint64_t bytes;	 /* on disk, all files */
 	uint64_t partitions;
 	uint64_t blocks;
-	uint64_t bad_blocks; /* found corrupted and skipped */
-	uint64_t oldest_ns;  /* start of a span, Unix time; 0: empty */
+	uint64_t bad_blocks;	 /* found corrupted and skipped */
+	uint64_t bad_partitions; /* files that cannot be read and are left out */
+	uint64_t oldest_ns;	 /* start of a span, Unix time; 0: empty */
 	uint64_t newest_ns;
 };
 int store_stats(struct store *s, struct store_stats *ret);

@@ -400,6 +400,28 @@ static void a_partition_that_was_never_finished_goes(void **state)
 	assert_int_equal(stats_of(f.store).bad_blocks, 0);
 }
 
+static void what_is_no_file_is_left_out(void **state)
+{
+	char path[128];
+
+	make_two();
+	snprintf(path, sizeof(path), "%s/part-0000000003.db", f.dir);
+	assert_int_equal(mkdir(path, 0700), 0);
+	snprintf(path, sizeof(path), "%s/part-0000000004.db", f.dir);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	f.cfg.read_only = true;
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(open_store(&f), 0);
+		assert_true(has_batch(0) && has_batch(1));
+		assert_int_equal(stats_of(f.store).bad_partitions, 2);
+		f.cfg.read_only = false;
+		if (!round)
+			close_store(&f);
+	}
+	assert_int_equal(push_batch(2), 0);
+	assert_true(has_batch(2));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, before, after)
 
 int main(void)
@@ -418,6 +440,7 @@ int main(void)
 		CASE(the_file_that_is_written_may_be_corrupted_too),
 		CASE(without_store_db_partitions_are_served),
 		CASE(a_partition_that_was_never_finished_goes),
+		CASE(what_is_no_file_is_left_out),
 	};
 	int failed;
 
