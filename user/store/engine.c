@@ -136,7 +136,7 @@ int engine_roll(struct engine *e)
 	if (part_is_frozen(last))
 		part_thaw(last);
 	if (roll_due(e, last)) {
-		err = part_create(e, last->seq + 1, engine_now(e), &p);
+		err = part_create(e, MAX(last->seq, e->saved_seq) + 1, engine_now(e), &p);
 		if (!err)
 			err = engine_add_part(e, p);
 		if (err) {
@@ -345,6 +345,8 @@ static int adopt_all(struct engine *e, struct found *f, char why[STORE_WHY_MAX])
 {
 	int err = adopt_keep(e);
 
+	if (!err)
+		e->saved_seq = part_last_saved(e->parts[0]);
 	for (size_t i = 0; i < f->cnt && !err; i++) {
 		if (part_was_saved(e->parts[0], f->seq[i])) {
 			if (!e->cfg.read_only)

@@ -161,6 +161,9 @@ uint64_t part_bytes_settled(const struct part *p);
 uint64_t part_end_ns(const struct part *p); /* of the last receipt */
 bool part_is_aside(const struct part *p);
 void part_set_aside(struct part *p, int err);
+/* After opening its writer: sets it aside when its file is not there any more, for what is written
+ * to it would be lost. */
+bool part_has_moved(struct part *p, int err);
 /* False: there are too many to remember. */
 bool part_note_bad(struct part *p, uint64_t id, int err);
 bool part_is_bad(struct part *p, uint64_t id);
@@ -299,7 +302,8 @@ struct engine {
 	struct store_cfg cfg;
 	char *dir;
 	int dir_fd, lock_fd;
-	bool reserved; /* care's alone: there is a part-reserve */
+	bool reserved;	    /* care's alone: there is a part-reserve */
+	uint64_t saved_seq; /* newest partition that had gone at the opening */
 	uint64_t part_ns;
 	uint64_t part_share; /* live bytes of a partition past which another begins; 0: none */
 	int wal_pages;	     /* past which the log is moved into the file */
@@ -417,6 +421,8 @@ int part_shrink(struct part *p);
 int part_save(struct part *p);
 /* Was it, and is it to go? */
 bool part_was_saved(struct part *keep, uint64_t seq);
+/* The newest that was; 0: none. No other partition may have its number. */
+uint64_t part_last_saved(struct part *keep);
 /* engine_rollup.c: adds to the summaries, inside a transaction on the writer of store.db. */
 int rollup_part(struct view *v, struct part *keep);
 int rollup_expire(struct part *keep, uint64_t before_ns);

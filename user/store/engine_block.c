@@ -468,6 +468,8 @@ int part_begin(struct part *p)
 
 	pthread_mutex_lock(&p->write_lock);
 	err = open_writer(p);
+	if (part_has_moved(p, err))
+		err = -EIO;
 	if (!err)
 		err = sql_exec(p->writer->db, "BEGIN IMMEDIATE");
 	if (err)

@@ -100,6 +100,7 @@ static int write_heads(struct engine *e)
 	struct part *p;
 	size_t cnt = 0;
 	int err = seal_heads(e, sealed, &cnt);
+	bool again;
 
 	for (int tries = 0; tries < 2 && !err; tries++) {
 		err = engine_roll(e);
@@ -107,10 +108,12 @@ static int write_heads(struct engine *e)
 			break;
 		p = engine_active(e);
 		err = part_commit(p, sealed, cnt, NULL, 0);
-		if (err == -EBADMSG) /* the file is broken: the next try begins another */
+		if (err == -EBADMSG)
 			part_set_aside(p, err);
+		/* the file is broken, or deleted: the next try begins another */
+		again = err && part_is_aside(p);
 		part_put(p);
-		if (err != -EBADMSG)
+		if (!again)
 			break;
 		err = tries ? err : 0;
 	}

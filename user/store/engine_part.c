@@ -325,6 +325,17 @@ void part_set_aside(struct part *p, int err)
 		  strerror(-err));
 }
 
+bool part_has_moved(struct part *p, int err)
+{
+	int moved = err == -ENOENT;
+
+	if (!err)
+		sqlite3_file_control(p->writer->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+	if (moved)
+		part_set_aside(p, -ENOENT);
+	return moved;
+}
+
 bool part_is_bad(struct part *p, uint64_t id)
 {
 	bool bad = false;

@@ -274,6 +274,19 @@ bool part_was_saved(struct part *keep, uint64_t seq)
 	return gone;
 }
 
+uint64_t part_last_saved(struct part *keep)
+{
+	uint64_t seq = 0;
+	struct view v;
+
+	if (part_is_aside(keep) || view_open(keep, &v))
+		return 0;
+	if (sql_number(v.conn->db, "SELECT max(seq) FROM gone", &seq))
+		seq = 0;
+	view_close(&v);
+	return seq;
+}
+
 /* ---- keeping a trace, letting it go -----------------------------------------------------------
  */
 

@@ -422,6 +422,75 @@ static void what_is_no_file_is_left_out(void **state)
 	assert_true(has_batch(2));
 }
 
+static void remove_parts(void)
+{
+	char path[128];
+
+	for (int seq = 1; seq < 30; seq++)
+		for (int i = 0; i < 3; i++) {
+			static const char *const suffix[] = { "", "-wal", "-shm" };
+
+			snprintf(path, sizeof(path), "%s/part-%010d.db%s", f.dir, seq, suffix[i]);
+			unlink(path);
+		}
+}
+
+/* Numbers of partitions that have gone are not given again: their files would go as well. */
+static void what_follows_deleted_files_outlives_a_restart(void **state)
+{
+	f.cfg.retention_ns = 1500 * NS_PER_MS;
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(push_batch(0), 0);
+	assert_true(comes_true(first_is_gone, NULL));
+	close_store(&f);
+	remove_parts();
+	f.cfg.retention_ns = 0;
+	for (int round = 0; round < 2; round++) {
+		assert_int_equal(open_store(&f), 0);
+		assert_int_equal(push_batch(1), 0);
+		close_store(&f);
+	}
+	f.cfg.read_only = true;
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(count_spans(f.store), 2 * BATCH_TRACES * BATCH_SPANS);
+}
+
+/* Nothing is acknowledged that is in no file. */
+static void files_deleted_under_a_writer_are_not_written(void **state)
+{
+	struct trace_id id = trace_of(BATCH_TRACES);
+	char path[128];
+
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(push_batch(0), 0);
+	remove_parts();
+	assert_int_equal(push_batch(1), 0);
+	assert_true(has_batch(1));
+	snprintf(path, sizeof(path), "%s/store.db", f.dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(store_archive(f.store, &id, true), -EIO);
+	assert_int_equal(push_batch(2), 0);
+	close_store(&f);
+	assert_int_equal(open_store(&f), 0);
+	assert_true(has_batch(1) && has_batch(2));
+}
+
+static void a_folder_deleted_under_a_writer_refuses(void **state)
+{
+	char away[80];
+
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(push_batch(0), 0);
+	snprintf(away, sizeof(away), "%s.away", f.dir);
+	assert_int_equal(rename(f.dir, away), 0);
+	assert_true(push_batch(1) < 0);
+	assert_int_equal(rename(away, f.dir), 0);
+	assert_int_equal(push_batch(2), 0);
+	close_store(&f);
+	assert_int_equal(open_store(&f), 0);
+	assert_true(has_batch(0) && has_batch(2));
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, before, after)
 
 int main(void)
@@ -441,6 +510,9 @@ int main(void)
 		CASE(without_store_db_partitions_are_served),
 		CASE(a_partition_that_was_never_finished_goes),
 		CASE(what_is_no_file_is_left_out),
+		CASE(what_follows_deleted_files_outlives_a_restart),
+		CASE(files_deleted_under_a_writer_are_not_written),
+		CASE(a_folder_deleted_under_a_writer_refuses),
 	};
 	int failed;
 
