@@ -12,16 +12,21 @@
 
 /* ---- states ---- */
 
+static const char *what_follows(const struct delivery *d, enum endpoint_state state)
+{
+	switch (state) {
+	case ENDPOINT_FINE: return "works again";
+	case ENDPOINT_DOWN: return "spans are held and sent again";
+	case ENDPOINT_REFUSES:
+		return d->cnt > 1 ? "refused for good; the other endpoints are tried"
+				  : "refused for good, its spans are dropped";
+	default: return "it took a part only, or warns";
+	}
+}
+
 static void set_state(struct delivery *d, struct endpoint *ep, enum endpoint_state state,
 		      const char *text)
 {
-	static const char *const what[] = {
-		[ENDPOINT_FINE] = "works again",
-		[ENDPOINT_DOWN] = "spans are held and sent again",
-		[ENDPOINT_REFUSES] = "refused for good, its spans are dropped",
-		[ENDPOINT_PARTIAL] = "it took a part only, or warns",
-	};
-
 	enum endpoint_state was = ep->state;
 
 	pthread_mutex_lock(&d->queue->lock);
@@ -35,15 +40,16 @@ static void set_state(struct delivery *d, struct endpoint *ep, enum endpoint_sta
 	if ((state == ENDPOINT_DOWN) != (was == ENDPOINT_DOWN))
 		__atomic_add_fetch(&d->down, state == ENDPOINT_DOWN ? 1 : -1, __ATOMIC_RELAXED);
 	if (state == ENDPOINT_FINE)
-		log_info("export %s to %s: %s", d->name, ep->shown, what[state]);
+		log_info("export %s to %s: %s", d->name, ep->shown, what_follows(d, state));
 	else
-		log_warn("export %s to %s: %s; %s", d->name, ep->shown, text, what[state]);
+		log_warn("export %s to %s: %s; %s", d->name, ep->shown, text,
+			 what_follows(d, state));
 }
 
-static void put_aside(struct delivery *d, struct endpoint *ep, const struct verdict *v)
+/* ms: what it asked for; 0: nothing. */
+static void put_aside(struct delivery *d, struct endpoint *ep, uint64_t ms)
 {
 	uint32_t chance;
-	uint64_t ms = v->wait_ms;
 
 	if (getrandom(&chance, sizeof(chance), GRND_NONBLOCK) != sizeof(chance))
 		chance = UINT32_MAX / 2;
@@ -52,16 +58,24 @@ static void put_aside(struct delivery *d, struct endpoint *ep, const struct verd
 	if (!ep->asked)
 		ms = retry_delay_ms(&d->policy, ep->fails, chance);
 	ep->aside_ns = clock_mono_ns() + ms * NS_PER_MS;
-	set_state(d, ep, ENDPOINT_DOWN, v->text);
 }
 
-/* An answer that ends the delivery, one way or the other. */
+/* What another took was not the body's fault. */
+static void put_refusing_aside(struct delivery *d, uint64_t refused)
+{
+	for (size_t i = 0; i < d->cnt; i++)
+		if (refused >> i & 1)
+			put_aside(d, &d->endpoint[i], 0);
+}
+
+/* An answer that ends the matter for this endpoint, one way or the other. */
 static struct outcome judge(struct delivery *d, struct endpoint *ep, const struct verdict *v,
 			    uint64_t cnt)
 {
 	uint64_t lost = v->what == VERDICT_REFUSED ? cnt : MIN(v->rejected, cnt);
 
-	ep->fails = 0;
+	if (v->what != VERDICT_REFUSED)
+		ep->fails = 0;
 	ep->aside_ns = 0;
 	d->gave_up = false;
 	if (v->what == VERDICT_REFUSED)
@@ -75,22 +89,25 @@ static struct outcome judge(struct delivery *d, struct endpoint *ep, const struc
 
 /* ---- choosing and waiting ---- */
 
-/* The next in turn that is not aside, else the one that comes back first. */
-static struct endpoint *choose(struct delivery *d)
+/* The next in turn that is not aside, else the one that comes back first. A body that some have
+ * refused, by their places, is not waited with: NULL when no other works now. */
+static struct endpoint *choose(struct delivery *d, uint64_t refused)
 {
 	uint64_t now = clock_mono_ns();
 	size_t best = d->next;
+	bool works = false;
 
-	for (size_t i = 0; i < d->cnt; i++) {
+	for (size_t i = 0; i < d->cnt && !works; i++) {
 		size_t at = (d->next + i) % d->cnt;
 
-		if (d->endpoint[at].aside_ns <= now) {
-			best = at;
-			break;
-		}
-		if (d->endpoint[at].aside_ns < d->endpoint[best].aside_ns)
+		if (refused >> at & 1)
+			continue;
+		works = d->endpoint[at].aside_ns <= now;
+		if (works || d->endpoint[at].aside_ns < d->endpoint[best].aside_ns)
 			best = at;
 	}
+	if (refused && !works)
+		return NULL;
 	d->next = (best + 1) % d->cnt;
 	return &d->endpoint[best];
 }
@@ -130,11 +147,15 @@ static struct outcome give_up_on(struct delivery *d, uint64_t cnt)
 struct outcome deliver(struct delivery *d, struct str body, uint64_t cnt)
 {
 	uint64_t give_up = d->give_up_ns ? clock_mono_ns() + d->give_up_ns : UINT64_MAX;
+	uint64_t refused = 0; /* by whom: a bit of each place */
+	struct outcome o = { cnt, DROP_REFUSED };
 
 	for (bool again = false;; again = true) {
-		struct endpoint *ep = choose(d);
+		struct endpoint *ep = choose(d, refused);
 		struct verdict v = { 0 };
 
+		if (!ep)
+			return o;
 		if (!wait_for(d, ep, give_up))
 			return (struct outcome){ cnt, DROP_END };
 		if (clock_mono_ns() >= give_up)
@@ -143,9 +164,17 @@ struct outcome deliver(struct delivery *d, struct str body, uint64_t cnt)
 		if (again)
 			__atomic_add_fetch(&d->retries, 1, __ATOMIC_RELAXED);
 		d->kind->send(ep->conn, body, &d->queue->stop_ns, &v);
-		if (v.what != VERDICT_RETRY)
-			return judge(d, ep, &v, cnt);
-		put_aside(d, ep, &v);
+		if (v.what == VERDICT_RETRY) {
+			put_aside(d, ep, v.wait_ms);
+			set_state(d, ep, ENDPOINT_DOWN, v.text);
+			continue;
+		}
+		o = judge(d, ep, &v, cnt);
+		if (v.what == VERDICT_DONE) {
+			put_refusing_aside(d, refused);
+			return o;
+		}
+		refused |= 1ull << (ep - d->endpoint);
 	}
 }
 

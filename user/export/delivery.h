@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which endpoint gets a body, and when it is tried again. Endpoints take turns; one that fails is
- * put aside with back-off while the others go on, and comes back by being tried in its turn. A
- * change of an endpoint's state is logged, not each try.
+ * put aside with back-off while the others go on, and comes back by being tried in its turn. What
+ * one refuses for good is offered to the others that work, once each; if one takes it, those that
+ * did not are put aside, too. A change of an endpoint's state is logged, not each try.
  */
 #ifndef EXPORT_DELIVERY_H
 #define EXPORT_DELIVERY_H

@@ -5,8 +5,9 @@
  * An exporter packs pushed spans into a bounded queue; a thread of its own makes batches and
  * delivers them to its endpoints in turn. An endpoint that fails is put aside with back-off (1 s to
  * 30 s with jitter, or what it asked for) and the others take over. A batch is given up after
- * give_up_ms and counted; what an endpoint refuses for good, or takes in part, is counted and not
- * sent again (OTLP specification 1.x). Each exporter has books of its own, stage "export_NAME".
+ * give_up_ms and counted; what an endpoint takes in part, or all that work refuse for good, is
+ * counted and not sent again (OTLP specification 1.x). Each exporter has books of its own, stage
+ * "export_NAME".
  */
 #ifndef EXPORT_EXPORT_H
 #define EXPORT_EXPORT_H

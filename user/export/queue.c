@@ -87,6 +87,25 @@ static void take_back(struct queue *q, size_t len)
 	}
 }
 
+/* The span of the len bytes added last goes into a batch of its own, since together with the others
+ * it is more than servers take: they would be refused with it. */
+static int begin_another(struct queue *q, size_t len)
+{
+	struct batch *full = q->open, *fresh = q->spare ? q->spare : batch_new(q->batch_spans);
+
+	if (!fresh || buf_add(&fresh->bytes, full->bytes.p + full->bytes.len - len, len)) {
+		if (fresh != q->spare)
+			batch_free(fresh);
+		return -ENOMEM;
+	}
+	q->spare = NULL;
+	full->bytes.len -= len;
+	seal(q);
+	q->open = fresh;
+	q->open_since_ns = clock_mono_ns();
+	return 0;
+}
+
 /* 0, -ENOMEM, or -ENOBUFS when it does not fit into the queue. */
 static int add_span(struct queue *q, const struct span *s)
 {
@@ -102,13 +121,15 @@ static int add_span(struct queue *q, const struct span *s)
 	len = bytes->len - before;
 	if (!err && len + sizeof(struct item) > q->bytes_max - MIN(q->bytes, q->bytes_max))
 		err = -ENOBUFS;
+	if (!err && before && bytes->len > BATCH_BYTES)
+		err = begin_another(q, len);
 	if (err) {
 		take_back(q, len);
 		return err;
 	}
 	q->open->items[q->open->cnt++] = (struct item){ .resource = resource_get(s->resource),
 							.scope = s->scope,
-							.off = before,
+							.off = q->open->bytes.len - len,
 							.len = len,
 							.trace_id = s->trace_id };
 	q->bytes += len + sizeof(struct item);

@@ -159,6 +159,58 @@ static void one_that_asks_for_time_gets_it(void **state)
 		endpoint_stop(&end[i]);
 }
 
+static const struct str unauthorized[] = { STR("HTTP/1.1 401 x\r\nContent-Length: 0\r\n\r\n"), {} };
+
+/* What one refuses for good goes to the others; only what all refuse is dropped. */
+static void what_one_refuses_another_takes(void **state)
+{
+	struct exporter *e;
+	struct books b;
+
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(endpoint_bind(&end[i]), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(endpoint_start(&end[i], i == 2 ? ok : unauthorized), 0);
+	e = start((struct exporter_cfg){ .batch_spans = 5 }, 3);
+	rig_push(e, 60);
+	b = rig_settle(STAGE);
+	assert_int_equal(b.out, 60);
+	assert_int_equal(end[2].cnt, 12);
+	assert_true(end[0].cnt > 0 && end[1].cnt > 0);
+	assert_true(read_gauge(STAGE "_endpoints_down") == 0);
+	says(e, "/v1/traces refuses spans for good since ");
+	exporter_free(e, 0);
+	e = start((struct exporter_cfg){ .batch_spans = 5 }, 2);
+	rig_push(e, 20);
+	b = rig_settle(STAGE);
+	assert_int_equal(rig_lost(&b, "refused"), 20);
+	assert_true(read_gauge(STAGE "_tries_total") == 8);
+	exporter_free(e, 0);
+	for (int i = 0; i < 3; i++)
+		endpoint_stop(&end[i]);
+	buf_fini(&state_text);
+}
+
+/* Another that does not answer now is not waited for with what was refused. */
+static void what_is_refused_waits_for_nobody(void **state)
+{
+	struct exporter *e;
+	struct books b;
+
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(endpoint_bind(&end[i]), 0);
+	assert_int_equal(endpoint_start(&end[0], unauthorized), 0);
+	assert_int_equal(endpoint_start(&end[1], later), 0);
+	e = start((struct exporter_cfg){ .batch_spans = 5 }, 2);
+	rig_push(e, 20);
+	b = rig_settle(STAGE);
+	assert_int_equal(rig_lost(&b, "refused"), 20);
+	assert_int_equal(end[1].cnt, 1);
+	exporter_free(e, 0);
+	for (int i = 0; i < 2; i++)
+		endpoint_stop(&end[i]);
+}
+
 static void *push_many(void *e)
 {
 	rig_push(e, 2000);
@@ -196,6 +248,35 @@ static void the_queue_holds_as_many_spans_as_configured(void **state)
 	assert_int_equal(rig_lost(&b, "queue_full"), 30);
 	exporter_free(e, 0);
 	close(end[0].fd);
+}
+
+/* Servers refuse messages of more than 4 MiB: a large span is not what makes a batch so long. */
+static void large_spans_have_batches_of_their_own(void **state)
+{
+	static const size_t size[] = { 100, 2000000, 100, 1500000, 100, 6000000, 100 };
+	struct gen g = { 11, arena_new(0) };
+	struct span large = *gen_http_span(&g, rig_resource[0]);
+	struct exporter *e;
+	uint32_t longest = 0;
+
+	assert_int_equal(endpoint_bind(&end[0]), 0);
+	assert_int_equal(endpoint_start(&end[0], ok), 0);
+	e = start((struct exporter_cfg){ .delay_ms = 1000 }, 1);
+	large.name.p = test_calloc(6000000, 1);
+	memset((char *)large.name.p, 'x', 6000000);
+	for (size_t i = 0; i < ARRAY_LEN(size); i++) {
+		large.name.len = size[i];
+		exporter_push(e, &large);
+	}
+	assert_int_equal(rig_settle(STAGE).out, ARRAY_LEN(size));
+	assert_int_equal(end[0].cnt, 4);
+	for (uint32_t i = 0; i < end[0].cnt; i++)
+		longest += end[0].request[i].body.len > 3u << 20;
+	assert_int_equal(longest, 1);
+	exporter_free(e, 0);
+	endpoint_stop(&end[0]);
+	test_free((char *)large.name.p);
+	arena_free(g.mem);
 }
 
 static void names_tell_exporters_apart(void **state)
@@ -293,8 +374,11 @@ int main(void)
 		cmocka_unit_test(it_says_what_keeps_it_from_sending),
 		cmocka_unit_test(one_that_fails_is_put_aside_and_comes_back),
 		cmocka_unit_test(one_that_asks_for_time_gets_it),
+		cmocka_unit_test(what_one_refuses_another_takes),
+		cmocka_unit_test(what_is_refused_waits_for_nobody),
 		cmocka_unit_test(several_threads_push),
 		cmocka_unit_test(the_queue_holds_as_many_spans_as_configured),
+		cmocka_unit_test(large_spans_have_batches_of_their_own),
 		cmocka_unit_test(names_tell_exporters_apart),
 		cmocka_unit_test(json_is_posted_and_its_answers_are_read),
 		cmocka_unit_test(our_own_receivers_are_known),
