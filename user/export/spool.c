@@ -345,14 +345,23 @@ static int list_segments(struct spool *s)
 	return 0;
 }
 
-/* Counts what waits; cuts off a tail that is not whole, which only the last segment may have. */
-static int read_segment(struct spool *s, struct segment *g, struct spool_resumed *r)
+/* Counts what waits; where the whole records end. */
+static uint64_t read_records(struct segment *g)
 {
-	uint64_t at = sizeof(struct segment_head), left;
+	uint64_t at = sizeof(struct segment_head);
 	struct record_head h;
 
 	for (; read_head(g, at, &h) && at + record_size(&h) <= g->size; at += record_size(&h))
 		g->waiting += h.mark == MARK_WAITS ? h.spans : 0;
+	return at;
+}
+
+/* Cuts off a tail that is not whole, which only the last segment may have. */
+static int read_segment(struct spool *s, struct segment *g, struct spool_resumed *r)
+{
+	uint64_t at = read_records(g), left;
+	struct record_head h;
+
 	r->spans += g->waiting;
 	left = g->size - at;
 	if (!left || g->next)
@@ -363,6 +372,21 @@ static int read_segment(struct spool *s, struct segment *g, struct spool_resumed
 	s->size -= left;
 	g->size = at;
 	return ftruncate(g->fd, (off_t)at) ? -errno : 0;
+}
+
+/* Of another format: what was delivered, and was to go when it had a successor, goes now. */
+static int drop_foreign(struct spool *s, struct segment *g, const struct segment_head *head,
+			char why[EXPORTER_WHY_MAX])
+{
+	uint64_t end = read_records(g);
+
+	if (g->waiting || end != g->size)
+		return refuse(why, -EINVAL,
+			      "the spool holds %llu spans as %.16s, not %s; let them be sent as "
+			      "before, or use another folder",
+			      (unsigned long long)g->waiting, head->format, s->format);
+	segment_drop(s, g);
+	return 0;
 }
 
 static int resume_segment(struct spool *s, struct segment *g, struct spool_resumed *r,
@@ -387,8 +411,7 @@ static int resume_segment(struct spool *s, struct segment *g, struct spool_resum
 	if (memcmp(head.magic, segment_magic, sizeof(head.magic)) != 0)
 		return refuse(why, -EBADMSG, "the spool holds a file that is none of its own");
 	if (memcmp(head.format, s->format, sizeof(head.format)) != 0)
-		return refuse(why, -EINVAL, "the spool holds %.16s, not %s; use another folder",
-			      head.format, s->format);
+		return drop_foreign(s, g, &head, why);
 	err = read_segment(s, g, r);
 	return err ? refuse(why, err, "cannot cut a torn tail off: %s", strerror(-err)) : 0;
 }

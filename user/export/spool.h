@@ -20,8 +20,8 @@ struct spool_resumed {
 	uint64_t torn_bytes;
 };
 
-/* format: its name; a spool of another format is refused. 0, or an error (-EBUSY: another process
- * has it) and why. */
+/* format: its name; a spool in which spans wait in another format is refused. 0, or an error
+ * (-EBUSY: another process has it) and why. */
 int spool_open(const char *dir, const char *format, uint64_t bytes_max, struct spool **ret_spool,
 	       struct spool_resumed *ret_resumed, char why[EXPORTER_WHY_MAX]);
 void spool_close(struct spool *s);

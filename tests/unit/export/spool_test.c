@@ -223,6 +223,30 @@ static void only_we_may_enter_and_only_once(void **state)
 	spool_close(NULL);
 }
 
+/* What has been delivered does not bind the folder to its format; what waits does. */
+static void an_empty_spool_may_change_its_format(void **state)
+{
+	struct spool_resumed r;
+	struct spool *s = open_spool("format", 1 << 20, NULL), *other = NULL;
+
+	for (uint32_t i = 1; i <= 3; i++)
+		add(s, i);
+	take_one(s, 1);
+	take_one(s, 2);
+	spool_close(s);
+	assert_int_equal(spool_open(rig_path("format"), "otlp_json", 1 << 20, &other, &r, why),
+			 -EINVAL);
+	assert_non_null(strstr(why, "holds 3 spans as otlp_proto, not otlp_json"));
+	s = open_spool("format", 1 << 20, NULL);
+	take_one(s, 3); /* marked, and not yet cleared */
+	spool_close(s);
+	assert_int_equal(spool_open(rig_path("format"), "otlp_json", 1 << 20, &other, &r, why), 0);
+	assert_int_equal(r.spans, 0);
+	add(other, 4);
+	take_one(other, 4);
+	spool_close(other);
+}
+
 static void a_disk_that_refuses_leaves_whole_records(void **state)
 {
 	struct spool *s = open_spool("limit", 1 << 20, NULL);
@@ -362,6 +386,7 @@ int main(void)
 		cmocka_unit_test(a_damaged_body_is_named_and_passed),
 		cmocka_unit_test(a_damaged_head_costs_its_segment_only),
 		cmocka_unit_test(only_we_may_enter_and_only_once),
+		cmocka_unit_test(an_empty_spool_may_change_its_format),
 		cmocka_unit_test(a_disk_that_refuses_leaves_whole_records),
 		cmocka_unit_test(a_killed_process_is_continued),
 		cmocka_unit_test(the_end_leaves_the_rest_on_disk),
