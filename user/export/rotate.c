@@ -28,6 +28,7 @@ struct rotating {
 	uint32_t keep;
 	int fd; /* -1: not open */
 	bool regular;
+	bool half;	  /* it ends in half a line, which must not spoil the next one */
 	uint64_t begun_s; /* Unix time of the file's first line */
 };
 
@@ -50,6 +51,20 @@ static uint64_t birth_s(int fd)
 	return (uint64_t)(st.stx_mask & STATX_BTIME ? st.stx_btime : st.stx_mtime).tv_sec;
 }
 
+/* A process that was killed may have left half a line. */
+static bool ends_in_half(const struct rotating *r, off_t size)
+{
+	int fd = r->regular && size ? open(r->path, O_RDONLY | O_CLOEXEC) : -1;
+	char last = '\n';
+	ssize_t n;
+
+	if (fd < 0)
+		return false;
+	n = pread(fd, &last, 1, size - 1);
+	close(fd);
+	return n == 1 && last != '\n';
+}
+
 static int open_file(struct rotating *r)
 {
 	struct stat st;
@@ -63,6 +78,7 @@ static int open_file(struct rotating *r)
 	}
 	r->regular = S_ISREG(st.st_mode);
 	r->begun_s = st.st_size ? birth_s(r->fd) : clock_real_ns() / NS_PER_S;
+	r->half = ends_in_half(r, st.st_size);
 	return 0;
 }
 
@@ -125,9 +141,13 @@ static int write_line(struct rotating *r, struct str body)
 		return err;
 	if (r->regular && fstat(r->fd, &st))
 		return -errno;
-	err = write_all(r->fd, body);
+	err = r->half ? write_all(r->fd, STR("\n")) : 0;
+	if (!err)
+		err = write_all(r->fd, body);
 	if (!err)
 		err = write_all(r->fd, STR("\n"));
+	if (!err)
+		r->half = false;
 	if (err && r->regular && ftruncate(r->fd, st.st_size))
 		close_file(r);
 	return err;

@@ -71,6 +71,20 @@ static void a_batch_is_a_line_of_a_private_file(void **state)
 	exporter_free(e, 0);
 }
 
+/* A killed process's last line is without its end; what follows is on a line of its own. */
+static void half_a_line_spoils_no_other(void **state)
+{
+	struct exporter *e = start((struct exporter_cfg){ 0 }, rig_path("half"));
+
+	push_lines(e, 2);
+	exporter_free(e, 0);
+	assert_int_equal(truncate(rig_path("half"), size_of(rig_path("half")) - 1), 0);
+	e = start((struct exporter_cfg){ 0 }, rig_path("half"));
+	push_lines(e, 2);
+	assert_int_equal(lines_of(rig_path("half")), 4);
+	exporter_free(e, 0);
+}
+
 static void size_turns_it_over_and_few_are_kept(void **state)
 {
 	struct exporter *e = start((struct exporter_cfg){ 0 }, rig_path("probe"));
@@ -173,6 +187,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_batch_is_a_line_of_a_private_file),
+		cmocka_unit_test(half_a_line_spoils_no_other),
 		cmocka_unit_test(size_turns_it_over_and_few_are_kept),
 		cmocka_unit_test(age_turns_it_over),
 		cmocka_unit_test(a_file_that_others_move_is_opened_anew),
