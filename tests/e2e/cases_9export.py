@@ -210,6 +210,7 @@ def case_a_full_queue_drops_and_counts(env):
     found = wait_for(lambda: (lambda b: b if b["in"] == 500 else None)(check_balance(a.port)["export_otlp_http"]), "500 spans")
     equal((found["held"], found["dropped"]), (100, 400), "held and dropped")
     a.finish(signal.SIGTERM)
+    check("100 spans could not be sent" in a.err(), f"what is lost at the end is told: {a.err()}")
     hang.close()
 
 

@@ -440,6 +440,8 @@ void exporter_stop(struct exporter *e, uint32_t timeout_ms)
 
 void exporter_free(struct exporter *e, uint32_t timeout_ms)
 {
+	uint64_t lost;
+
 	if (!e)
 		return;
 	exporter_stop(e, timeout_ms);
@@ -447,5 +449,10 @@ void exporter_free(struct exporter *e, uint32_t timeout_ms)
 		pthread_join(e->spooler, NULL);
 	if (e->sender_runs)
 		pthread_join(e->sender, NULL);
+	/* the books end here, too */
+	lost = book_read(&e->queue.books.dropped[DROP_END]);
+	if (lost)
+		log_warn("export %s: %llu spans could not be sent before the end; they are lost",
+			 e->name, (unsigned long long)lost);
 	free_all(e);
 }
