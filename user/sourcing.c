@@ -65,16 +65,37 @@ static int check_filter(const struct sourcing *s, const struct source *a, char w
 	return 0;
 }
 
+static bool is_grpc(const struct source *a)
+{
+	return strcmp(a->protocol, "otlp-grpc") == 0;
+}
+
+static int add_receiver(struct sourcing *s, const struct source *a, char why[SOURCE_WHY_MAX])
+{
+	return backend_receiver_add(s->backend, a->id, is_grpc(a) ? NULL : a->listen,
+				    is_grpc(a) ? a->listen : NULL, why, SOURCE_WHY_MAX);
+}
+
+/* before and after, where there are both, may want the same port: the one goes first, and comes
+ * back if the other cannot be had. What changes nothing of it disturbs nobody. */
 static int apply_receiver(struct sourcing *s, const struct source *before,
 			  const struct source *after, char why[SOURCE_WHY_MAX])
 {
-	if (before && before->enabled)
-		backend_receiver_remove(s->backend, before->id);
-	if (!after || !after->enabled)
+	char cause[SOURCE_WHY_MAX] = "";
+	int err;
+
+	if (before && after && is_grpc(before) == is_grpc(after) &&
+	    !strcmp(before->listen, after->listen))
 		return 0;
-	return backend_receiver_add(
-		s->backend, after->id, strcmp(after->protocol, "otlp-grpc") ? after->listen : NULL,
-		strcmp(after->protocol, "otlp-grpc") ? NULL : after->listen, why, SOURCE_WHY_MAX);
+	if (before)
+		backend_receiver_remove(s->backend, before->id);
+	err = after ? add_receiver(s, after, why) : 0;
+	if (err && before && add_receiver(s, before, cause))
+		log_warn("source %s: %s; it does not receive any more", before->id, cause);
+	/* an address that this machine does not have, or may not use, is the caller's mistake */
+	return err == -EADDRINUSE			 ? -EBUSY
+	       : err == -EADDRNOTAVAIL || err == -EACCES ? -EINVAL
+							 : err;
 }
 
 /* ---- the filter ---- */

@@ -523,3 +523,27 @@ def case_a_receiver_can_be_added_while_it_runs(env):
     check(status in (200, 204), f"removing: {status}")
     check(not can_connect(("127.0.0.1", port)), "it still listens")
     equal(g.finish(), 0, "exit status")
+
+
+def case_a_receiver_that_cannot_move_stays(env):
+    """A change to an address that cannot be had says why, as the caller's mistake, and takes nothing away."""
+    g, port = Gateway(env), free_port()
+    source = {"kind": "receiver", "protocol": "otlp-http", "listen": f"127.0.0.1:{port}"}
+    _, made = change(g.port, "POST", "/traces/sources", source)
+    path = f"/traces/sources/{made['id']}"
+    for listen, want, word in ((f"127.0.0.1:{g.http}", 409, "already in use"), ("192.0.2.1:4000", 400, "no such address")):
+        for how in (("PUT", path), ("POST", "/traces/sources")):
+            status, reply = change(g.port, *how, dict(source, listen=listen))
+            check(status == want and word in json.dumps(reply), f"{how} {listen}: {status} {reply}")
+        equal(post(port, request(3)[1])[0], 200, f"status of the one that stays, after {listen}")
+    kept = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    kept.connect()
+    equal(change(g.port, "PUT", path, dict(source, note="a note alone"))[0], 200, "a note")
+    kept.request("POST", "/v1/traces", request(3)[1], {"Content-Type": "application/json"})
+    equal(kept.getresponse().status, 200, "status on a connection from before the note")
+    kept.close()
+    moved = free_port()
+    equal(change(g.port, "PUT", path, dict(source, listen=f"127.0.0.1:{moved}"))[0], 200, "a free port")
+    equal((post(moved, request(3)[1])[0], can_connect(("127.0.0.1", port))), (200, False), "where it receives")
+    equal(change(g.port, "PUT", path, dict(source, protocol="otlp-grpc", listen=f"127.0.0.1:{moved}"))[0], 200, "gRPC at the same port")
+    equal(g.finish(), 0, "exit status")
