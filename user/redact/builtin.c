@@ -87,22 +87,32 @@
 											   ")") ")"
 
 /* The domain's end is no unit of an init system and no file of an icon in two sizes. */
-#define EMAIL                                                                                \
-	"(?:\\G|(?<=%[0-9A-Fa-f]{2})|(?<![A-Za-z0-9._+%\\x80-\\xff-]))(?!REDACTED[@%]|git@)" \
-	"[A-Za-z0-9._+\\x80-\\xff-]{1,256}+(?:@|%40)(?![1-9]x\\.)"                           \
-	"(?:[A-Za-z0-9\\x80-\\xff](?:[A-Za-z0-9\\x80-\\xff-]{0,62})\\.){1,16}"               \
-	"(?!(?:service|socket|timer|slice|scope|mount|target|path|device|swap)" END ")"      \
-	"[A-Za-z]{2,24}+(?![0-9-]|\\.[A-Za-z0-9])"
+#define EMAIL                                                                                      \
+	"(?:\\G|(?<=%[0-9A-Fa-f]{2})|(?<![A-Za-z0-9._+%\\x80-\\xff-]))(?!REDACTED[@%]|git@)"       \
+	"[A-Za-z0-9._+\\x80-\\xff-]{1,256}+(?:@|%40)(?![1-9]x\\.)"                                 \
+	"(?:[A-Za-z0-9\\x80-\\xff](?:[A-Za-z0-9\\x80-\\xff-]{0,62})\\.){1,16}"                     \
+	"(?!(?:service|socket|timer|slice|scope|mount|target|path|device|swap)" END ")"            \
+	"(?:[A-Za-z]{2,24}+|[\\x80-\\xff]{4,60}+|xn--[A-Za-z0-9-]{2,59}+)(?![0-9-]|\\.[A-Za-z0-9]" \
+	")"
+
+/* Between groups of digits: a blank, also in a URL, of no width for breaking, or thin; a dash of
+ * any length. gap_len() knows the same. */
+#define DIGIT_GAP "(?:[ +-]|%20|\\xc2\\xa0|\\xe2\\x80[\\x87-\\x95\\xaf])"
+/* As BEGIN, or behind what a URL has as %20. */
+#define BEGIN_NUMBER "(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{2}))"
 
 /* In the groups that are printed on cards, with one kind of separator, or in none. Not behind a
  * point (a fraction), not beside a group of a UUID. */
-#define CARD                                                                         \
-	BEGIN "(?<![0-9]\\.)(?<![0-9A-Fa-f]{4}-)"                                    \
-	      "(?:[2-6]\\d{3}([ -])\\d{4}\\1\\d{4}\\1\\d{1,4}(?:\\1\\d{1,3})?"       \
-	      "|3[47]\\d{2}([ -])\\d{6}\\2\\d{5}|3[0689]\\d{2}([ -])\\d{6}\\3\\d{4}" \
-	      "|[2-6]\\d{12,18})" END "(?!\\.\\d|-[0-9A-Fa-f]{4})"
+#define CARD                                                                                   \
+	BEGIN_NUMBER "(?<![0-9]\\.)(?<![0-9A-Fa-f]{4}-)"                                       \
+		     "(?:[2-6]\\d{3}(" DIGIT_GAP ")\\d{4}\\1\\d{4}\\1\\d{1,4}(?:\\1\\d{1,3})?" \
+		     "|3[47]\\d{2}(" DIGIT_GAP ")\\d{6}\\2\\d{5}|3[0689]\\d{2}(" DIGIT_GAP     \
+		     ")\\d{6}\\3\\d{4}"                                                        \
+		     "|[2-6]\\d{12,18})" END "(?!\\.\\d|-[0-9A-Fa-f]{4})"
 
-#define IBAN BEGIN "[A-Z]{2}\\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?+" END
+#define IBAN                                                                         \
+	BEGIN_NUMBER "[A-Z]{2}\\d{2}(?:" DIGIT_GAP "?[A-Z0-9]{4}){2,7}(?:" DIGIT_GAP \
+		     "?[A-Z0-9]{1,3})?+" END
 
 #define CARD_MAX 19
 #define IBAN_MAX 34
@@ -129,15 +139,39 @@ static const struct {
 	{ 6759, 6763, { 16, 19 } },
 };
 
+size_t gap_len(struct str text)
+{
+	const unsigned char *p = (const unsigned char *)text.p;
+
+	if (text.len && (p[0] == ' ' || p[0] == '-' || p[0] == '+'))
+		return 1;
+	if (text.len >= 2 && p[0] == 0xc2 && p[1] == 0xa0)
+		return 2;
+	if (str_starts(text, STR("%20")))
+		return 3;
+	return text.len >= 3 && p[0] == 0xe2 && p[1] == 0x80 ? 3 : 0;
+}
+
+/* The next letter or digit that is not of a gap; 0: there is none. */
+static char take_sign(struct str *text)
+{
+	char c;
+
+	*text = str_from(*text, gap_len(*text));
+	if (!text->len)
+		return 0;
+	c = text->p[0];
+	*text = str_from(*text, 1);
+	return c;
+}
+
 static bool is_card(struct str *found)
 {
 	unsigned int digit[CARD_MAX], cnt = 0, first, sum = 0;
+	struct str rest = *found;
+	char c;
 
-	for (size_t i = 0; i < found->len; i++) {
-		char c = found->p[i];
-
-		if (c == ' ' || c == '-')
-			continue;
+	while ((c = take_sign(&rest))) {
 		if (cnt == CARD_MAX)
 			return false;
 		digit[cnt++] = (unsigned int)(c - '0');
@@ -190,13 +224,13 @@ static size_t iban_len(struct str found)
 static bool is_iban(struct str *found)
 {
 	char text[IBAN_MAX];
-	size_t len = iban_len(*found), cnt = 0, at = 0;
+	size_t len = iban_len(*found), cnt = 0;
+	struct str behind = *found;
 	unsigned int rest = 0;
 
-	for (; at < found->len && cnt < len; at++)
-		if (found->p[at] != ' ')
-			text[cnt++] = found->p[at];
-	if (!len || cnt < len || (at < found->len && found->p[at] != ' '))
+	while (cnt < len && (text[cnt] = take_sign(&behind)))
+		cnt++;
+	if (!len || cnt < len || (behind.len && !gap_len(behind)))
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		char c = text[(i + 4) % len];
@@ -205,7 +239,7 @@ static bool is_iban(struct str *found)
 				: rest * 100 + (unsigned int)(c - 'A') + 10;
 		rest %= 97;
 	}
-	found->len = at;
+	found->len -= behind.len;
 	return rest == 1;
 }
 

@@ -64,7 +64,7 @@ struct rule {
 	uint32_t min_len; /* shortest text it can match */
 	size_t piece;	  /* bytes looked at in one go: bounds what a slow pattern costs */
 	enum redact_action action;
-	bool compact; /* hashed without spaces and dashes */
+	bool compact; /* hashed without the gaps between its groups */
 	/* Is it one? May cut its end. NULL: always. */
 	bool (*check)(struct str *found);
 };
@@ -115,6 +115,8 @@ extern const struct builtin_rule builtin_rules[RULE_BUILTIN];
 #define CARD_INT_MIN 30000000000000 /* the first of Diners Club's */
 #define CARD_INT_MAX 6999999999999999
 bool is_card_int(int64_t number);
+/* Bytes of a blank or dash that a number's groups may have between them, at the text's begin. */
+size_t gap_len(struct str text);
 
 void sight_init(uint8_t trigger[TRIGGERS]);
 /* Bits of the rules that could match: one pass, no false no. */

@@ -55,17 +55,12 @@ static void hash_text(const struct redact_rules *rules, struct str text, bool co
 	uint8_t hash[HASH_LEN];
 
 	crypto_generichash_init(&state, rules->hash_key, sizeof(rules->hash_key), sizeof(hash));
-	for (size_t i = 0, len; i < text.len; i += len) {
-		bool skipped = compact && (text.p[i] == ' ' || text.p[i] == '-');
+	for (size_t len; text.len; text = str_from(text, len)) {
+		size_t gap = compact ? gap_len(text) : 0;
 
-		len = text.len - i;
-		for (size_t k = 0; compact && k < len; k++)
-			if (text.p[i + k] == ' ' || text.p[i + k] == '-')
-				len = k;
-		if (skipped)
-			len = 1;
-		else
-			crypto_generichash_update(&state, (const uint8_t *)text.p + i, len);
+		len = gap ? gap : compact ? 1 : text.len;
+		if (!gap)
+			crypto_generichash_update(&state, (const uint8_t *)text.p, len);
 	}
 	crypto_generichash_final(&state, hash, sizeof(hash));
 	memcpy(out, HASH_PREFIX, sizeof(HASH_PREFIX) - 1);

@@ -3,7 +3,7 @@
  * Which rules could match a text: one pass over its bytes, so that the patterns need not be tried
  * on the many texts that hold nothing. May say yes too often, never no.
  *
- * Seen are: an @ or % (e-mail), the longest run of digits with spaces and dashes in it (cards,
+ * Seen are: an @ or % (e-mail), the longest run of digits with blanks and dashes in it (cards,
  * IBAN), capitals (IBAN), and three letters in a row out of each word that a rule needs.
  */
 #include "redact/internal.h"
@@ -55,8 +55,16 @@ static const uint16_t classes[256] = {
 	['.'] = FOLD(30),
 	[':'] = FOLD(31),
 	[' '] = KEEPS,
+	['+'] = KEEPS,
+	/* of blanks and dashes of more bytes */
+	[0x80] = KEEPS,
+	[0x87 ... 0x95] = KEEPS,
+	[0xa0] = KEEPS,
+	[0xaf] = KEEPS,
+	[0xc2] = KEEPS,
+	[0xe2] = KEEPS,
 	['@'] = IS_AT,
-	['%'] = IS_AT,
+	['%'] = IS_AT | KEEPS,
 };
 
 /* Three characters of each word without which a rule cannot match; 0 is any digit. */

@@ -60,7 +60,11 @@ static void card_numbers(void **state)
 	      { "order 55 4111 1111 1111 1111", "order 55 " R },
 	      { "5555 4111 1111 1111 1111", "5555 " R },
 	      { "/pay/4111111111111111/x", "/pay/" R "/x" }, { "user_4111111111111111", "user_" R },
-	      { "\"4111111111111111\"", "\"" R "\"" }, { "4111111111111111.", R "." });
+	      { "\"4111111111111111\"", "\"" R "\"" }, { "4111111111111111.", R "." },
+	      { "?q=pay%204111%201111%201111%201111&x", "?q=pay%20" R "&x" },
+	      { "q=4111+1111+1111+1111", "q=" R }, { "%204111111111111111", "%20" R },
+	      { "4111\u00a01111\u00a01111\u00a01111 now", R " now" },
+	      { "4111\u20131111\u20131111\u20131111", R }, { "3782\u202f822463\u202f10005", R });
 }
 
 static void numbers_that_are_no_cards(void **state)
@@ -70,6 +74,7 @@ static void numbers_that_are_no_cards(void **state)
 	      { "0.4111111111111111", SAME }, { "4111111111111111.5", SAME },
 	      { "41111111111111111111", SAME }, { "a4111111111111111", SAME },
 	      { "4111111111111111a", SAME }, { "4111 1111-1111 1111", SAME },
+	      { "4111+1111%201111+1111", SAME }, { "4111\u00b71111\u00b71111\u00b71111", SAME },
 	      { "00-4111111111111111411111111111111a-4111111111111111-01", SAME },
 	      { "41111111-1111-1111-1111-111111111111", SAME },
 	      { "12345678-4111-1111-1111-111111111111", SAME },
@@ -89,6 +94,9 @@ static void bank_accounts(void **state)
 	      { "IBAN: DE89 3704 0044 0532 0130 00 OK", "IBAN: " R " OK" },
 	      { "iban=NO9386011117947;", "iban=" R ";" }, { "MT84MALT011000012345MTLCAST001S", R },
 	      { "FR14 2004 1010 0505 0001 3M02 606", R }, { "NL91ABNA0417164300", R },
+	      { "?iban=DE89%203704%200044%200532%200130%2000&x", "?iban=" R "&x" },
+	      { "DE89-3704-0044-0532-0130-00", R },
+	      { "DE89\u00a03704\u00a00044\u00a00532\u00a00130\u00a000 OK", R " OK" },
 	      { "GB82WEST12345698765433", SAME }, { "XX82WEST12345698765432", SAME },
 	      { "GB82WEST123456987654321", SAME }, { "AGB82WEST12345698765432", SAME },
 	      { "gb82west12345698765432", SAME }, { "01ARZ3NDEKTSV4RRFFQ69G5FAV", SAME },
@@ -105,8 +113,10 @@ static void mail_addresses(void **state)
 	      { "J\xc3\xbcrgen@b\xc3\xbc"
 		"cher.de",
 		R },
-	      { "Bob@Example.COM.", R "." }, { "root@localhost", SAME },
-	      { "https://REDACTED:REDACTED@host.example.com/x", SAME },
+	      { "to ivan@xn--80a1acny.xn--p1ai, now", "to " R ", now" },
+	      { "\u0438@\u043f\u043e.\u0440\u0444 now", R " now" },
+	      { "a@b.com\uff0c\u8c22", R "\uff0c\u8c22" }, { "Bob@Example.COM.", R "." },
+	      { "root@localhost", SAME }, { "https://REDACTED:REDACTED@host.example.com/x", SAME },
 	      { "git@github.com:a/b.git", SAME }, { "user@10.0.0.1", SAME },
 	      { "app@sha256:0123456789abcdef", SAME }, { "@opentelemetry/api@1.2.0", SAME },
 	      { "icon@2x.png", SAME }, { "getty@tty1.service", SAME },

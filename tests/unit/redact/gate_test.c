@@ -365,6 +365,7 @@ static void hashes_are_stable_and_depend_on_the_key(void **state)
 		add("c", CARD);
 		add("d", "4111 1111-1111 1111");
 		add("e", "4111-1111-1111-1111");
+		add("f", "4111\u00a01111\u00a01111\u00a01111");
 		add("user.id", MAIL);
 		attrs_add_int(&span.attrs, mem, "num", 5);
 		push();
@@ -374,6 +375,7 @@ static void hashes_are_stable_and_depend_on_the_key(void **state)
 		assert_true(str_eq(str_from(attrs_str(&copy->attrs, "a"), 5), first));
 		assert_true(str_eq(attrs_str(&copy->attrs, "user.id"), first));
 		assert_true(str_eq(attrs_str(&copy->attrs, "c"), attrs_str(&copy->attrs, "e")));
+		assert_true(str_eq(attrs_str(&copy->attrs, "c"), attrs_str(&copy->attrs, "f")));
 		assert_false(str_eq(attrs_str(&copy->attrs, "c"), first));
 		assert_attr(&copy->attrs, "d", "4111 1111-1111 1111");
 		assert_int_equal(attrs_str(&copy->attrs, "num").len, 37);
