@@ -136,9 +136,10 @@ static struct value ask_set(struct eval *e, enum ask ask, uint32_t i)
 	return int_value(span_id_is_set(&span_at(e, i)->parent_id) ? 0 : -1);
 }
 
-static struct value ask_field(struct eval *e, const struct field *f, const struct span *s)
+static struct value ask_field(struct eval *e, const struct field *f, const struct span *s,
+			      uint32_t nth)
 {
-	struct value v = field_value(f, s);
+	struct value v = field_value_at(f, s, nth);
 
 	if (v.type == VALUE_BYTES &&
 	    (f->kind == FIELD_TRACE_ID || f->kind == FIELD_SPAN_ID || f->kind == FIELD_PARENT_ID))
@@ -146,10 +147,15 @@ static struct value ask_field(struct eval *e, const struct field *f, const struc
 	return v;
 }
 
-/* How many values a field has; for those with one it may still be nothing. */
+/* How many values a field has; any of them may be nothing. */
 static uint32_t value_cnt(const struct eval *e, const struct tql_field *f, uint32_t i)
 {
+	if (f->of_parent)
+		i = e->tree->parent[i];
+	if (i == SPANTREE_NONE)
+		return 0;
 	switch (f->ask) {
+	case ASK_FIELD: return field_values(&f->field, span_at(e, i));
 	case ASK_EVENT_SINCE_START: return span_at(e, i)->event_cnt;
 	case ASK_LINK_TRACE_ID:
 	case ASK_LINK_SPAN_ID: return span_at(e, i)->link_cnt;
@@ -163,11 +169,9 @@ static struct value field_nth(struct eval *e, const struct tql_field *f, uint32_
 
 	if (f->of_parent)
 		i = e->tree->parent[i];
-	if (i == SPANTREE_NONE)
-		return nothing;
 	s = span_at(e, i);
 	switch (f->ask) {
-	case ASK_FIELD: return ask_field(e, &f->field, s);
+	case ASK_FIELD: return ask_field(e, &f->field, s, nth);
 	case ASK_EVENT_SINCE_START:
 		return int_value((int64_t)(s->events[nth].time_ns - s->start_ns));
 	case ASK_LINK_TRACE_ID: return hex_value(e, s->links[nth].trace_id.b, 16);
@@ -181,6 +185,15 @@ static struct value field_nth(struct eval *e, const struct tql_field *f, uint32_
 	case ASK_TRACE_DURATION: return ask_duration(e);
 	default: return ask_set(e, f->ask, i);
 	}
+}
+
+static struct value first_value(struct eval *e, const struct tql_field *f, uint32_t span)
+{
+	struct value v = nothing;
+
+	for (uint32_t i = 0; v.type == VALUE_EMPTY && i < value_cnt(e, f, span); i++)
+		v = field_nth(e, f, span, i);
+	return v;
 }
 
 /* ---- expressions ---------------------------------------------------------------------------- */
@@ -231,6 +244,16 @@ static enum cmp cmp_of(enum op op)
 	}
 }
 
+/* With the sides turned: what is on the right is an array, of which conditions know on the left. */
+static bool compare_turned(enum op op, const struct value *left, const struct value *right)
+{
+	static const enum cmp turned[] = { [OP_EQ] = CMP_EQ, [OP_NE] = CMP_NE, [OP_LT] = CMP_GT,
+					   [OP_LE] = CMP_GE, [OP_GT] = CMP_LT, [OP_GE] = CMP_LE };
+	const struct cond c = { .op = COND_CMP, .cmp = turned[op], .value = *left };
+
+	return cond_compare(&c, right);
+}
+
 /* One value of the left side is enough, as with a span's events in a store. */
 static bool compare(struct eval *e, const struct expr *x, uint32_t span)
 {
@@ -238,6 +261,7 @@ static bool compare(struct eval *e, const struct expr *x, uint32_t span)
 	uint32_t cnt = f ? value_cnt(e, f, span) : 1;
 	struct cond with = { .op = COND_CMP, .cmp = cmp_of(x->op) };
 	const struct cond *c = x->cond ? x->cond : &with;
+	bool nil = x->right->type == TYPE_NIL;
 
 	if (x->of_span)
 		return cond_match(x->cond, span_at(e, span));
@@ -246,12 +270,27 @@ static bool compare(struct eval *e, const struct expr *x, uint32_t span)
 	for (uint32_t i = 0; i < cnt; i++) {
 		struct value v = f ? field_nth(e, f, span, i) : eval_value(e, x->left, span);
 
-		if (x->right->type == TYPE_NIL)
-			return (v.type == VALUE_EMPTY) == x->absent;
-		if (cond_compare(c, &v))
+		if (nil ? v.type != VALUE_EMPTY
+		    : c == &with && with.value.type == VALUE_ARRAY
+			    ? compare_turned(x->op, &v, &with.value)
+			    : cond_compare(c, &v))
+			return !x->absent;
+	}
+	return x->absent;
+}
+
+/* A field alone says that it is true, as a store has it: one of its values is. */
+static bool field_holds(struct eval *e, const struct tql_field *f, uint32_t span)
+{
+	const struct cond c = { .op = COND_CMP, .value = { .type = VALUE_BOOL, .b = true } };
+
+	for (uint32_t i = 0; i < value_cnt(e, f, span); i++) {
+		struct value v = field_nth(e, f, span, i);
+
+		if (cond_compare(&c, &v))
 			return true;
 	}
-	return x->right->type == TYPE_NIL && !cnt && x->absent;
+	return false;
 }
 
 bool eval_true(struct eval *e, const struct expr *x, uint32_t span)
@@ -259,6 +298,7 @@ bool eval_true(struct eval *e, const struct expr *x, uint32_t span)
 	struct value v;
 
 	switch (x->kind) {
+	case EXPR_FIELD: return field_holds(e, x->field, span);
 	case EXPR_NOT: return !eval_true(e, x->left, span);
 	case EXPR_LOGIC:
 		return x->op == OP_AND
@@ -273,8 +313,7 @@ struct value eval_value(struct eval *e, const struct expr *x, uint32_t span)
 {
 	switch (x->kind) {
 	case EXPR_CONST: return x->value;
-	case EXPR_FIELD:
-		return value_cnt(e, x->field, span) ? field_nth(e, x->field, span, 0) : nothing;
+	case EXPR_FIELD: return first_value(e, x->field, span);
 	case EXPR_NEG:
 	case EXPR_MATH: return calculate(e, x, span);
 	default: return (struct value){ .type = VALUE_BOOL, .b = eval_true(e, x, span) };
@@ -294,5 +333,7 @@ struct value eval_shown(struct eval *e, const struct expr *x, uint32_t span)
 		return str_value(str_of(span_kind_name((enum span_kind)v.i)));
 	if (x->type == TYPE_DURATION && as_number(&v, &ns))
 		return (struct value){ .type = VALUE_DOUBLE, .d = ns / 1e9 };
+	if (v.type == VALUE_DOUBLE && v.d == 0)
+		v.d = 0; /* not -0 */
 	return v.type > VALUE_DOUBLE ? nothing : v;
 }

@@ -16,12 +16,16 @@ int figures_init(struct figures *f)
 
 static uint64_t hash_value(const struct value *v, uint64_t seed)
 {
+	double d;
+
 	switch (v->type) {
 	case VALUE_STR:
 		return XXH3_64bits_withSeed(v->str.len ? v->str.p : "", v->str.len, seed + 1);
 	case VALUE_BOOL: return XXH3_64bits_withSeed(&v->b, sizeof(v->b), seed + 2);
 	case VALUE_INT: return XXH3_64bits_withSeed(&v->i, sizeof(v->i), seed + 3);
-	case VALUE_DOUBLE: return XXH3_64bits_withSeed(&v->d, sizeof(v->d), seed + 4);
+	case VALUE_DOUBLE: /* all that is not a number is one */
+		d = isnan(v->d) ? (double)NAN : v->d;
+		return XXH3_64bits_withSeed(&d, sizeof(d), seed + 4);
 	default: return XXH3_64bits_withSeed("", 0, seed + 5);
 	}
 }

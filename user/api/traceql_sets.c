@@ -190,7 +190,7 @@ static double aggregate(struct eval *e, const struct scalar *s, const struct gro
 	if (s->agg == AGG_COUNT)
 		return g->cnt;
 	for (uint32_t i = 0; i < g->cnt; i++) {
-		if (!eval_number(e, s->of, g->span[i], &v))
+		if (!eval_number(e, s->of, g->span[i], &v) || isnan(v))
 			continue;
 		cnt++;
 		sum += v;
@@ -294,7 +294,7 @@ static bool same_value(const struct value *a, const struct value *b)
 	case VALUE_STR: return str_eq(a->str, b->str);
 	case VALUE_BOOL: return a->b == b->b;
 	case VALUE_INT: return a->i == b->i;
-	case VALUE_DOUBLE: return a->d == b->d;
+	case VALUE_DOUBLE: return a->d == b->d || (isnan(a->d) && isnan(b->d));
 	default: return true;
 	}
 }

@@ -136,15 +136,14 @@ static struct value value_attr(const struct attrs *attrs, struct str key)
 	return a ? a->value : (struct value){ .type = VALUE_EMPTY };
 }
 
-/* How many values a field may have, and one of them. */
-static uint32_t field_values(const struct field *f, const struct span *s)
+uint32_t field_values(const struct field *f, const struct span *s)
 {
 	if (f->kind == FIELD_EVENT_ATTR || f->kind == FIELD_EVENT_NAME)
 		return s->event_cnt;
 	return f->kind == FIELD_LINK_ATTR ? s->link_cnt : 1;
 }
 
-static struct value field_value_at(const struct field *f, const struct span *s, uint32_t i)
+struct value field_value_at(const struct field *f, const struct span *s, uint32_t i)
 {
 	struct value v = { .type = VALUE_EMPTY };
 

@@ -80,6 +80,10 @@ bool cond_compare(const struct cond *c, const struct value *v);
 /* A field's value; VALUE_EMPTY when absent. Events and links: the first that has it. Strings are
  * borrowed from s. */
 struct value field_value(const struct field *f, const struct span *s);
+/* How many values it may have, 1 but for events and links, and the i-th, which may be VALUE_EMPTY.
+ */
+uint32_t field_values(const struct field *f, const struct span *s);
+struct value field_value_at(const struct field *f, const struct span *s, uint32_t i);
 
 /* Builders; all but the last return NULL without memory, past COND_DEPTH_MAX, or when given NULL.
  * COND_TRUE and COND_FALSE are folded away. */

@@ -138,6 +138,15 @@ static void spans_are_counted(void **state)
 	expect("{ nestedSetParent < 0 } | count_over_time()", "__name__=count_over_time: 4 1 1\n");
 }
 
+static void doubles_that_read_alike_are_one_series(void **state)
+{
+	const double d[] = { 0.0, -0.0, nan("1"), nan("2") };
+
+	for (size_t i = 0; i < ARRAY_LEN(d); i++)
+		attrs_add_double(&memory.span[2 * i]->attrs, memory.mem, "d", d[i]);
+	expect("{ .d != nil } | count_over_time() by(.d)", ".d=0: 2 0 0\n.d=nan: 2 0 0\n");
+}
+
 static void values_are_put_together(void **state)
 {
 	expect("{ kind = server } | min_over_time(span.size)", "__name__=min_over_time: 10 - -\n");
@@ -253,6 +262,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(spans_are_counted),
+		TEST(doubles_that_read_alike_are_one_series),
 		TEST(values_are_put_together),
 		TEST(quantiles_come_from_doubling_buckets),
 		TEST(whole_traces_are_read_where_spans_do_not_tell),

@@ -7,6 +7,7 @@
 #include "api/search.h"
 #include "unit/api/memory_store.h"
 
+#include <math.h>
 #include <stdio.h>
 
 /* What is said of a query that is refused. */
@@ -231,6 +232,38 @@ static void pipelines_filter_and_group(void **state)
 	expect("{ kind = client } > { kind = server } | select(.code)", "4");
 }
 
+/* Span 2 has an array of 7 and true, 3 and 4 what is not a number, 4 a second event. */
+static void one_of_several_values_is_enough(void **state)
+{
+	static struct value item[] = { { .type = VALUE_INT, .i = 7 },
+				       { .type = VALUE_BOOL, .b = true } };
+	static struct span_event event[2];
+	struct value list = { .type = VALUE_ARRAY, .array = { item, 2 } };
+
+	attrs_add(&memory.span[1]->attrs, memory.mem, STR("list"), list);
+	attrs_add_int(&memory.span[1]->attrs, memory.mem, "one", 7);
+	for (uint8_t i = 2; i < 4; i++)
+		attrs_add_double(&memory.span[i]->attrs, memory.mem, "none", (double)NAN);
+	event[0] = memory.span[3]->events[0];
+	event[1] = (struct span_event){ .name = STR("again") };
+	attrs_add_bool(&event[0].attrs, memory.mem, "last", false);
+	attrs_add_bool(&event[1].attrs, memory.mem, "last", true);
+	memory.span[3]->events = event;
+	memory.span[3]->event_cnt = 2;
+	expect("{ .list = .one }", "2");
+	expect("{ .one = .list }", "2");
+	expect("{ .one < .list || .one != .list }", "");
+	expect("{ .one - 1 < .list && .one + 1 > .list }", "2");
+	expect("{ .list }", "2");
+	expect("{ !(.list) && kind = client }", "356");
+	expect("{ event.last }", "4");
+	expect("{ !(event.last) }", "12356");
+	expect("{ event.last = (name = \"/items\") }", "4");
+	expect("{ .none != nil } | by(.none)", "34");
+	expect("{} | min(.none) > 0", "");
+	expect("{} | max(.none) < 0", "");
+}
+
 static void types_are_checked(void **state)
 {
 	static const char *const wrong[] = {
@@ -331,7 +364,7 @@ int main(void)
 		TEST(places_in_the_trace_are_known), TEST(spansets_stand_to_each_other),
 		TEST(pipelines_filter_and_group),    TEST(types_are_checked),
 		TEST(faults_are_told_exactly),	     TEST(there_are_limits),
-		TEST(long_chains_are_evaluated),
+		TEST(long_chains_are_evaluated),     TEST(one_of_several_values_is_enough),
 	};
 
 	return cmocka_run_group_tests_name("traceql", tests, NULL, NULL);
