@@ -15,27 +15,36 @@ static __always_inline void note_listener(struct sock *sk)
 }
 
 /*
- * Whether everything that arrived has been read and told of. A read may still be on its way to its
- * hook when the last FIN comes, so the socket's own count of what was read is not enough.
+ * Whether everything that arrived has been read, and everything that passed been told of. A call
+ * may be on its way to its hook: a read when the last FIN comes, a send that is answered with a
+ * reset, which takes effect before the call returns. The socket's own counts tell.
  */
 static __always_inline bool sock_all_told(struct sock *sk, const struct conn_state *c)
 {
-	__u32 next = BPF_CORE_READ((struct tcp_sock *)sk, rcv_nxt);
+	struct tcp_sock *tp = (struct tcp_sock *)sk;
 
-	if (!(c->flags & CONN_HAS_IN))
-		return BPF_CORE_READ((struct tcp_sock *)sk, bytes_received) == 0;
 	/* a FIN takes a number of its own */
-	return next - (__u32)c->pos[DIR_IN] <= 1;
+	if (c->flags & CONN_HAS_IN) {
+		if (BPF_CORE_READ(tp, rcv_nxt) - (__u32)c->pos[DIR_IN] > 1)
+			return false;
+	} else if (BPF_CORE_READ(tp, bytes_received)) {
+		return false;
+	}
+	if (c->flags & CONN_HAS_OUT)
+		return BPF_CORE_READ(tp, write_seq) - (__u32)c->pos[DIR_OUT] <= 1;
+	return BPF_CORE_READ(tp, bytes_sent) == 0;
 }
 
 static __always_inline void conn_end(struct sock *sk)
 {
 	struct conn_state *c = conn_find(sk);
+	__u32 err;
 
 	if (!c)
 		return;
+	err = BPF_CORE_READ(sk, sk_err);
 	if (c->flags & CONN_ANNOUNCED)
-		conn_tell_end(c, BPF_CORE_READ(sk, sk_err),
+		conn_tell_end(c, err ? err : c->err,
 			      BPF_CORE_READ((struct tcp_sock *)sk, total_retrans));
 	conn_clear_pending(c);
 	conn_delete(sk);
@@ -79,10 +88,12 @@ int BPF_PROG(conn_set_state, struct sock *sk, int oldstate, int newstate)
 			conn_announce(c, sk, CONN_F_ESTABLISHED, bpf_ktime_get_ns());
 		return 0;
 	case TCP_CLOSE:
-		/* what has arrived may still be read: then the end is told when the socket goes */
+		/* else the end is told when the socket goes, whose error a call may have taken */
 		c = conn_find(sk);
 		if (c && sock_all_told(sk, c))
 			conn_end(sk);
+		else if (c)
+			c->err = BPF_CORE_READ(sk, sk_err);
 		return 0;
 	}
 	return 0;

@@ -30,7 +30,7 @@ struct conn_state {
 	__u8 role;	/* enum conn_role */
 	__u8 transport; /* enum transport */
 	__u16 tail_len; /* bytes in tail; they end at pos[turn - 1] */
-	__u16 pad;
+	__u16 err;	/* the socket's, when it was closed with bytes not told of */
 	__u8 tail[TAIL_LEN];
 };
 EVENT_ASSERT(sizeof(struct conn_state) <= 256, "a connection's state");

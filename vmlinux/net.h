@@ -45,6 +45,7 @@ struct tcp_sock {
 	u32 rcv_nxt;
 	u32 write_seq;
 	u64 bytes_received;
+	u64 bytes_sent;
 	u32 total_retrans;
 };
 

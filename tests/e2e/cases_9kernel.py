@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the kernel side meets beyond plain sockets: loss, io_uring, short lives."""
+import errno
 import os
+import socket
+import threading
 import time
 
-from lib import (APPS, CLIENT, PATIENCE, PYTHON, SERVER, Agent, Skip, books, can_connect, check, check_balance, equal,
-                 free_port, http_conn, load, metrics, need, static_nginx, wait_for)
+from lib import (APPS, CLIENT, PATIENCE, PYTHON, SERVER, STATUS_ERROR, Agent, Conn, Skip, books, can_connect, check,
+                 check_balance, equal, free_port, http_conn, load, metrics, need, redis, resp, static_nginx, wait_for)
 
 GROWTH_KB = 20_000  # of the agent; the recent traces that it keeps for the API are most of it
 
@@ -61,6 +64,84 @@ def case_io_uring_is_counted(env):
         load(server.port, [f"/n/{i}" for i in range(number)], 1)
     spans = t.spans.count(number, kind=CLIENT, http__response__status_code=200)
     check(all(s.end > s.start for s in spans), "a span without a time")
+
+
+def case_the_peer_has_gone_when_it_is_answered(env):
+    """Its reset takes effect within the send of the answer, before the call returns: the answer is the request's all the same."""
+    web, cache, number = static_nginx(env), redis(env), 40
+    a = Agent(env, "--pid", f"{','.join(map(str, web.pids))},{cache.pid}")
+    for i in range(number):
+        for port, first, request in ((web.port, None, f"GET /missing?{i} HTTP/1.1\r\nHost: a\r\n\r\n"),
+                                     (cache.port, "PING", resp("GET", f"key:{i}"))):
+            c = Conn(("127.0.0.1", port))
+            if i % 2:  # the connection has been answered before
+                equal(c.redis(first) if first else c.get("/hello")[0], "+PONG" if first else 200, "first answer")
+            c.send(request)
+            c.close()
+    want = 3 * number
+    wait_for(lambda: books(a.port)["span"]["out"] >= want, "the spans")
+    found = check_balance(a.port)["span"]
+    equal((found["out"], found["dropped"]), (want, 0), "spans, responses without a request")
+    status = {}
+    for labels, n in metrics(a.port)["traces_spanmetrics_calls_total"].items():
+        status[dict(labels)["status_code"]] = status.get(dict(labels)["status_code"], 0) + n
+    equal(status, {"STATUS_CODE_UNSET": want}, "spans by status")
+    equal(a.finish(), 0, "exit status")
+
+
+def case_an_answer_that_a_reset_cuts(env):
+    """Its span has the status that was seen, and the socket's error although the program took that."""
+    with socket.socket() as listener, env.trace(pids=[os.getpid()]) as t:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        c = http_conn(listener.getsockname()[1])
+        c.send("GET /cut HTTP/1.1\r\nHost: a\r\n\r\n")
+        with listener.accept()[0] as s:
+            c.close()
+            s.recv(4096)
+            s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegun")
+            error = wait_for(lambda: s.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), "the reset")
+    served = t.spans.one(kind=SERVER, path="/cut", http__response__status_code=200)
+    equal((served.status, served.attrs.get("error.type")), (STATUS_ERROR, errno.errorcode[error]), "status and error")
+
+
+def answer_or_not(s, number):
+    """Answers one request on a connection that may have gone; whether the kernel took the answer."""
+    try:
+        s.recv(4096)
+        s.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(str(number)) + str(number).encode())
+        return True
+    except OSError:
+        return False
+
+
+def case_resets_at_any_moment(env):
+    """What the kernel took of an answer is in its span, what it refused is not: before, within or after the call."""
+    number, taken = 400, {}
+    with socket.socket() as listener, env.trace(pids=[os.getpid()]) as t:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        for i in range(number):
+            c = http_conn(listener.getsockname()[1])
+            s = listener.accept()[0]
+            c.send(f"GET /at/{i} HTTP/1.1\r\nHost: a\r\n\r\n")
+            if i % 4 == 0:
+                c.close()  # then it is the answer that makes the reset come
+            reset = threading.Timer(i % 7 * 3e-5, c.reset if i % 4 else c.close)
+            reset.start()
+            time.sleep(i % 5 * 3e-5)
+            taken[f"/at/{i}"] = answer_or_not(s, i)
+            reset.join()
+            s.close()
+    answered = sum(taken.values())
+    for s in t.spans.find(kind=SERVER):
+        if taken.pop(s.path):
+            equal(s.attrs.get("http.response.status_code"), 200, f"status of {s}")
+        else:
+            equal((s.status, "http.response.status_code" in s.attrs), (STATUS_ERROR, False), f"status of {s}")
+    equal(taken, {}, "requests without a span")
+    return f"{answered} of {number} answers were taken"
+
 
 def rss_kb(pid):
     with open(f"/proc/{pid}/status") as f:

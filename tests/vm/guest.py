@@ -26,6 +26,11 @@ TRIES = 3  # where the kernel skips runs of our programs: from 7.0 tracepoints c
 
 
 def http_load(web):
+    for answers in range(2):  # gone before the next answer: its send sees the connection reset
+        with lib.http_conn(web.port) as c:
+            if answers:
+                equal(c.get("/broken?seen")[0], 500, "answer of nginx")
+            c.send("GET /broken?unseen HTTP/1.1\r\nHost: a\r\n\r\n")
     with lib.http_conn(web.port) as c:
         for i in range(HTTP_REQUESTS):
             equal(c.get(f"/hello?n={i}")[0], 200, "answer of nginx")
@@ -56,8 +61,10 @@ def check_nginx(spans):
     spans.count(1, kind=SERVER, service="nginx", path="/missing", http__response__status_code=404)
     big = spans.one(kind=SERVER, service="nginx", path="/big", http__response__status_code=200)
     equal(big.attrs.get("http.response.body.size"), 3_000_000, "size of what sendfile sent")
-    spans.count(HTTP_REQUESTS + 2, kind=CLIENT, pid=os.getpid(), http__request__method="GET")
-    joined(spans, front, "nginx")
+    broken = spans.count(3, kind=SERVER, service="nginx", path="/broken", http__response__status_code=500)
+    equal([s.attrs.get("error.type") for s in broken], ["500"] * 3, "answers that a reset came within")
+    spans.count(HTTP_REQUESTS + 5, kind=CLIENT, pid=os.getpid(), http__request__method="GET")
+    joined(spans, front + broken, "nginx")
 
 
 def check_redis(spans):
