@@ -103,9 +103,17 @@ static __always_inline __u8 sock_transport(struct sock *sk)
 	}
 }
 
-static __always_inline __u16 sock_lport(struct sock *sk)
+static __always_inline __u16 sock_num(struct sock *sk)
 {
 	return BPF_CORE_READ(sk, __sk_common.skc_num);
+}
+
+/* A reset takes the number from a socket whose bytes may still be read; the port stays. */
+static __always_inline __u16 sock_lport(struct sock *sk)
+{
+	__u16 num = sock_num(sk);
+
+	return num ? num : bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 }
 
 static __always_inline __u16 sock_rport(struct sock *sk)
@@ -156,7 +164,8 @@ static __always_inline void fill_inet(struct event_conn *e, struct sock *sk)
 	__u32 *word = (__u32 *)e->laddr;
 
 	e->netns = sock_netns(sk);
-	e->lport = sock_lport(sk);
+	/* a socket that is connected again still has the port of before */
+	e->lport = e->flags & CONN_F_CONNECTING ? sock_num(sk) : sock_lport(sk);
 	e->rport = sock_rport(sk);
 	if (e->family == AF_INET) {
 		map_v4(e->laddr, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));

@@ -24,13 +24,7 @@ static __always_inline bool looks_like_dns(const struct io *io)
 
 static __always_inline bool sock_had_fin(struct sock *sk)
 {
-	switch (BPF_CORE_READ(sk, __sk_common.skc_state)) {
-	case TCP_CLOSE:
-	case TCP_CLOSE_WAIT:
-	case TCP_LAST_ACK:
-	case TCP_CLOSING: return true;
-	default: return false;
-	}
+	return BPF_CORE_READ(sk, __sk_common.skc_flags) >> SOCK_DONE & 1;
 }
 
 /* The end of what has passed in a direction, after the call: for TCP the socket's own count. */

@@ -121,13 +121,16 @@ def case_resets_at_any_moment(env):
     with socket.socket() as listener, env.trace(pids=[os.getpid()]) as t:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
+        port = listener.getsockname()[1]
         for i in range(number):
-            c = http_conn(listener.getsockname()[1])
-            s = listener.accept()[0]
+            c = http_conn(port)
             c.send(f"GET /at/{i} HTTP/1.1\r\nHost: a\r\n\r\n")
+            if i % 10 == 0:
+                c.reset()  # what is read then is of a socket that has no more connection
+            s = listener.accept()[0]
             if i % 4 == 0:
                 c.close()  # then it is the answer that makes the reset come
-            reset = threading.Timer(i % 7 * 3e-5, c.reset if i % 4 else c.close)
+            reset = threading.Timer(i % 7 * 3e-5, c.reset if i % 4 and i % 10 else c.close)
             reset.start()
             time.sleep(i % 5 * 3e-5)
             taken[f"/at/{i}"] = answer_or_not(s, i)
@@ -135,6 +138,8 @@ def case_resets_at_any_moment(env):
             s.close()
     answered = sum(taken.values())
     for s in t.spans.find(kind=SERVER):
+        equal((t.spans.parent(s) or s).kind, CLIENT, f"kind of the parent of {s}")
+        equal(s.attrs.get("server.port"), port, f"port of {s}")
         if taken.pop(s.path):
             equal(s.attrs.get("http.response.status_code"), 200, f"status of {s}")
         else:
