@@ -58,11 +58,17 @@ static int match_ints(struct block *b, const struct cond *c, struct ints *x, con
 		      uint8_t *out)
 {
 	struct int_test t = int_test(c);
+	uint64_t range = (uint64_t)t.high - (uint64_t)t.low;
 	int err = load_ints(b, x);
 
-	for (uint32_t i = 0; i < b->rows && !err; i++)
+	if (err)
+		return err;
+	/* without a branch, as many rows are looked at */
+	for (uint32_t i = 0; i < b->rows && !t.c; i++)
+		out[i] = in[i] & ((ints_at(x, i) - (uint64_t)t.low <= range) ^ t.negate);
+	for (uint32_t i = 0; i < b->rows && t.c; i++)
 		out[i] = in[i] && test_int(&t, (int64_t)ints_at(x, i));
-	return err;
+	return 0;
 }
 
 static int match_starts(struct block *b, const struct cond *c, const uint8_t *in, uint8_t *out)

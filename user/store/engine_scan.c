@@ -58,6 +58,12 @@ static int scan_may(struct view *v, const struct block_row *row, const struct sc
 	return 0;
 }
 
+/* Does the block lie in the range with all of its spans? */
+static bool row_within(const struct block_row *row, struct time_range r)
+{
+	return row->start_min_ns >= r.from_ns && (!r.to_ns || row->start_max_ns < r.to_ns);
+}
+
 /* The body stays open where something was found. */
 static int find_rows(struct view *v, const struct block_row *row, const struct scan *q,
 		     struct body **ret_body, struct found_rows *ret)
@@ -158,6 +164,8 @@ static void work(struct team *t, int lane, struct view *v)
 		int err;
 
 		q.floor_ns = &floor_ns; /* the visitor's may change meanwhile */
+		if (row_within(row, q.range))
+			q.range = (struct time_range){ 0 };
 		pthread_mutex_unlock(&t->lock);
 		err = find_rows(v, row, &q, &b, &found);
 		pthread_mutex_lock(&t->lock);
