@@ -116,14 +116,13 @@ static void sift_body(struct block *b, const struct cond *where)
 	static struct part_sum sum;
 	const struct need of = { .op = NEED_SPANS, .where = where };
 	struct need need = { .left = &of, .right = &of, .where = where, .least = 2 };
-	struct sieve sieve = {
-		.need = &need, .known = UINT64_MAX, .mark = &mark, .passes = &passes, .sum = &sum
-	};
+	struct apart apart = { .known = UINT64_MAX, .mark = &mark };
+	struct sieve sieve = { .need = &need, .apart = &apart, .passes = &passes, .sum = &sum };
 	struct scan q = { .sieve = &sieve };
 
 	for (need.op = NEED_SPANS; need.op <= NEED_BESIDE; need.op++)
 		block_scan_sifted(b, &q, need.op & 1, visit_span, NULL);
-	sieve.cnt = 1;
+	apart.cnt = 1;
 	block_sum_up(b, &sieve, 0);
 	touched += sum_may_need(&sum, &need);
 }
@@ -185,13 +184,10 @@ static void read_filter(struct str filter)
 		uint64_t mark = marks[0];
 		bool passes = true, doubled;
 		struct part_sum sum = { 0 };
-		struct sieve s = { .need = &root,
-				   .known = UINT64_MAX,
-				   .mark = &mark,
-				   .passes = &passes,
-				   .sum = &sum,
-				   .cnt = 1,
-				   .any = true };
+		struct apart apart = { .known = UINT64_MAX, .mark = &mark, .cnt = 1 };
+		struct sieve s = {
+			.need = &root, .apart = &apart, .passes = &passes, .sum = &sum, .any = true
+		};
 
 		touched += block_may_match(&x, filter, cond[i]);
 		touched += block_may_need(&x, filter, &s, &doubled);

@@ -13,8 +13,9 @@
 /* Traces found at once. */
 #define FIND_MIN 32u
 #define FIND_MAX 4096u
-/* Traces looked at before all are sifted, which takes as long as looking at a thousand. */
-#define SIFT_AFTER 128u
+/* Traces looked at before all are sifted, and before those in several places are too. */
+#define SIFT_AFTER   FIND_MIN
+#define NARROW_AFTER (3 * FIND_MIN)
 /* What looking at one trace may take beside the trace. */
 #define SCRATCH_MAX (256u << 20)
 
@@ -194,6 +195,8 @@ static int hunt_run(struct hunt *h, const struct place *page)
 			cursor = h->last;
 		if (h->end->traces >= SIFT_AFTER)
 			err = finder_sift(&h->finder);
+		if (!err && h->end->traces >= NARROW_AFTER)
+			err = finder_narrow(&h->finder);
 		if (!err)
 			err = finder_run(&h->finder, from, want, &all);
 		if (!err)

@@ -186,6 +186,14 @@ int finder_sift(struct finder *f)
 	return err == -EOPNOTSUPP || err == -E2BIG ? 0 : err;
 }
 
+int finder_narrow(struct finder *f)
+{
+	if (!f->sieve || f->narrow)
+		return 0;
+	f->narrow = true;
+	return store_sieve_narrow(f->store, f->sieve, f->deadline_ns);
+}
+
 void finder_fini(struct finder *f)
 {
 	store_sieve_free(f->sieve);
@@ -197,7 +205,7 @@ void finder_fini(struct finder *f)
 
 /* Traces of one look into the store: few at first, more while they are small, so that a block is
  * opened for many, and what is in memory at the same time stays near BATCH_BYTES. */
-#define BATCH_FIRST 16u
+#define BATCH_FIRST 32u
 #define BATCH_MAX   512u
 #define BATCH_BYTES (8u << 20)
 
@@ -266,11 +274,13 @@ static int load(const struct finder *f, const struct trace_id *ids, uint32_t cnt
 int finder_each(struct finder *f, const struct place *from,
 		int (*visit)(void *ctx, const struct place *p, const struct trace *t), void *ctx)
 {
-	uint32_t size = BATCH_FIRST;
 	int err = 0;
 
+	if (!f->batch)
+		f->batch = BATCH_FIRST;
+
 	for (uint32_t at = 0, cnt; at < f->cnt && !err; at += cnt) {
-		struct batch b = { .place = &f->item[at], .cnt = MIN(size, f->cnt - at) };
+		struct batch b = { .place = &f->item[at], .cnt = MIN(f->batch, f->cnt - at) };
 		struct trace_id ids[BATCH_MAX];
 
 		cnt = b.cnt;
@@ -281,7 +291,7 @@ int finder_each(struct finder *f, const struct place *from,
 			err = visit_batch(f, &b, from, visit, ctx);
 		for (uint32_t i = 0; i < cnt; i++)
 			trace_put(b.trace[i]);
-		size = next_batch(size, b.bytes);
+		f->batch = next_batch(f->batch, b.bytes);
 	}
 	return err;
 }

@@ -119,6 +119,8 @@ static int count_traces(struct run *r)
 	bool all = false, first = true;
 	int err = finder_sift(&f);
 
+	if (!err)
+		err = finder_narrow(&f);
 	while (!err && !all) {
 		from = r->last;
 		err = finder_run(&f, first ? NULL : &from, FIND, &all);

@@ -153,16 +153,24 @@ struct part_sum {
 #define PART_TOP (1u << 31) /* a span has no parent */
 _Static_assert(16 + NEED_BIT_OF_ALL == 31, "that all have none says the same");
 
+/* The traces that are in several blocks of a state of the store. Searches share it; it is not
+ * changed once it is made. */
+struct apart {
+	uint32_t refs;
+	uint64_t state;
+	uint64_t known;	     /* which bits of marks all blocks have */
+	uint64_t *mark;	     /* theirs, in order */
+	struct mark_set set; /* the same */
+	uint32_t cnt;
+};
+
 /* Traces that are in one block alone are judged there, span by span; the others by their sums. */
 struct sieve {
 	const struct need *need;
-	uint64_t known;	      /* which bits of marks all blocks have */
-	uint64_t *mark;	      /* of the others, in order */
-	struct mark_set set;  /* the same */
-	bool *passes;	      /* of the others */
-	struct part_sum *sum; /* ... until that is known */
-	uint32_t cnt;
-	bool any; /* of them passes */
+	struct apart *apart;
+	bool *passes;	      /* of those that are apart */
+	struct part_sum *sum; /* ... while that is being found out */
+	bool any;	      /* of them passes */
 };
 
 /* False only when no trace that is whole in the block has what is needed. doubled: there may be two
@@ -173,8 +181,9 @@ bool block_may_need(const struct block_index *x, struct str filter, const struct
 bool block_has_apart(struct str filter, const struct sieve *s);
 /* Adds to the sums of the others the most that the block may have of them. */
 void block_sum_most(const struct block_index *x, struct str filter, struct sieve *s);
-/* Where the mark of a trace stands, as much of it as is known; s->cnt: nowhere. */
-uint32_t sieve_find(const struct sieve *s, uint64_t mark);
+/* Where the mark of a trace stands, as much of it as is known; or APART_NOT. */
+#define APART_NOT UINT32_MAX
+uint32_t apart_find(const struct apart *a, uint64_t mark);
 /* Adds what the block has of those that pass. */
 int block_sum_up(struct block *b, struct sieve *s, uint64_t deadline_ns);
 /* May a trace with this sum have what is needed? */

@@ -22,9 +22,9 @@ static bool root_may(const struct block_index *x, const struct filter_view *f, c
 static bool next_apart(const struct filter_view *f, const struct sieve *s, size_t *trace,
 		       uint32_t *at)
 {
-	for (size_t cnt = s->cnt ? f->traces.len / 4 : 0; *trace < cnt; ++*trace) {
-		*at = sieve_find(s, filter_mark(f, *trace));
-		if (*at < s->cnt)
+	for (size_t cnt = s->apart->cnt ? f->traces.len / 4 : 0; *trace < cnt; ++*trace) {
+		*at = apart_find(s->apart, filter_mark(f, *trace));
+		if (*at != APART_NOT)
 			return true;
 	}
 	return false;
@@ -103,7 +103,7 @@ static bool any_topless(const struct filter_view *f, const struct sieve *s)
 	struct topless t = topless_of(f);
 
 	while (topless_next(&t, f->traces.len / 4))
-		if (sieve_find(s, filter_mark(f, (size_t)t.at)) == s->cnt)
+		if (apart_find(s->apart, filter_mark(f, (size_t)t.at)) == APART_NOT)
 			return true;
 	return false;
 }

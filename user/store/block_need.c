@@ -2,9 +2,6 @@
 /*
  * What is needed of traces, on a block's columns. A set of spans is one byte a row; what is asked
  * for is asked among whole traces, so that the next question goes to those that are left.
- *
- * Parents are those that INTS_PARENT names. It may name another than who puts the trace together
- * does when two spans have one id; such a trace is let through. So is what is on a circle.
  */
 #include "store/block_read.h"
 
@@ -21,11 +18,6 @@ static int rows_of(const struct needing *x, const struct need *n, const uint8_t 
 
 /* ---- traces of a set ---- */
 
-static uint32_t trace_rows(const struct block *b, uint32_t t)
-{
-	return b->trace_first[t + 1] - b->trace_first[t];
-}
-
 static bool any_of(const uint8_t *set, uint32_t first, uint32_t cnt)
 {
 	return memchr(set + first, 1, cnt) != NULL;
@@ -36,11 +28,10 @@ static bool whole_traces(const struct block *b, const uint8_t *set, uint8_t *out
 {
 	bool any = false;
 
-	for (uint32_t t = 0; t < b->traces; t++) {
-		bool some = any_of(set, b->trace_first[t], trace_rows(b, t));
-
-		memset(out + b->trace_first[t], some, trace_rows(b, t));
-		any |= some;
+	memset(out, 0, b->rows);
+	for (uint32_t t = next_trace(b, set, 0); t < b->traces; t = next_trace(b, set, t + 1)) {
+		memset(out + b->trace_first[t], 1, trace_rows(b, t));
+		any = true;
 	}
 	return any;
 }
@@ -52,31 +43,31 @@ static void keep_traces(const struct needing *x, const struct need *n, uint8_t *
 {
 	const struct block *b = x->b;
 
-	for (uint32_t t = 0; t < b->traces; t++) {
-		uint32_t first = b->trace_first[t], cnt = trace_rows(b, t);
-
-		if (any_of(set, first, cnt) && !keeps(b, n, set, first, cnt))
-			memset(set + first, 0, cnt);
-	}
+	for (uint32_t t = next_trace(b, set, 0); t < b->traces; t = next_trace(b, set, t + 1))
+		if (!keeps(b, n, set, b->trace_first[t], trace_rows(b, t)))
+			memset(set + b->trace_first[t], 0, trace_rows(b, t));
 }
 
 /* ---- times, counts, roots ---- */
 
 static int load_times(struct block *b)
 {
-	int err = load_starts(b);
+	int err = load_ints(b, &b->ints[INTS_START]);
 
 	return err ? err : load_ints(b, &b->ints[INTS_DURATION]);
 }
 
+/* Starts are those since the trace's first one. */
 static bool is_long(const struct block *b, const struct need *n, const uint8_t *set, uint32_t first,
 		    uint32_t cnt)
 {
 	uint64_t start = UINT64_MAX, end = 0;
 
 	for (uint32_t i = first; i < first + cnt; i++) {
-		start = MIN(start, b->start[i]);
-		end = MAX(end, b->start[i] + ints_at(&b->ints[INTS_DURATION], i));
+		uint64_t at = ints_at(&b->ints[INTS_START], i);
+
+		start = MIN(start, at);
+		end = MAX(end, at + ints_at(&b->ints[INTS_DURATION], i));
 	}
 	return (end > start ? (double)(end - start) : 0) >= n->least;
 }
@@ -111,183 +102,49 @@ static int rows_of_root(const struct needing *x, const struct need *n, const uin
 
 	if (!err)
 		err = load_ints(b, &b->ints[INTS_PARENT]);
-	for (uint32_t t = 0; t < b->traces && !err; t++) {
+	for (uint32_t t = err ? b->traces : next_trace(b, out, 0); t < b->traces;
+	     t = next_trace(b, out, t + 1)) {
 		uint32_t first = b->trace_first[t], cnt = trace_rows(b, t);
-		bool any = any_of(out, first, cnt), tops = false, root = false;
+		bool tops = false, root = false;
 
-		for (uint32_t i = first; i < first + cnt && any; i++) {
+		for (uint32_t i = first; i < first + cnt; i++) {
 			tops |= !ints_at(parent, i);
 			root |= !ints_at(parent, i) && out[i];
 		}
-		memset(out + first, any && (root || !tops), cnt);
+		memset(out + first, root || !tops, cnt);
 	}
-	return err;
-}
-
-/* ---- between spans ---- */
-
-/* One trace in hand, its rows by their place in it. */
-struct kin {
-	const uint32_t *parent; /* cnt: not in the block */
-	uint32_t *scratch;	/* cnt + 1 */
-	uint32_t cnt;
-};
-
-/* Whose ancestor, or with the first step alone whose parent, is in the set. */
-static void mark_below(const struct kin *k, const uint8_t *set, bool far, uint8_t *out)
-{
-	enum { UNKNOWN, NO, YES };
-	uint32_t *state = k->scratch;
-
-	memset(state, 0, k->cnt * sizeof(*state));
-	for (uint32_t i = 0; i < k->cnt; i++) {
-		uint32_t at = i, answer = NO;
-
-		while (state[at] == UNKNOWN) {
-			uint32_t up = k->parent[at];
-
-			state[at] = NO; /* a circle ends here */
-			if (up == k->cnt)
-				break;
-			answer = set[up] ? YES : far ? state[up] : NO;
-			if (answer != UNKNOWN)
-				break;
-			at = up;
-		}
-		if (answer == YES)
-			for (uint32_t n = i; state[n] == NO; n = k->parent[n]) {
-				state[n] = YES;
-				if (n == at)
-					break;
-			}
-	}
-	for (uint32_t i = 0; i < k->cnt; i++)
-		out[i] = state[i] == YES;
-}
-
-static void mark_above(const struct kin *k, const uint8_t *set, bool far, uint8_t *out)
-{
-	memset(out, 0, k->cnt);
-	for (uint32_t i = 0; i < k->cnt; i++)
-		for (uint32_t up = set[i] ? k->parent[i] : k->cnt; up < k->cnt && !out[up];
-		     up = far ? k->parent[up] : k->cnt)
-			out[up] = 1;
-}
-
-static void mark_beside(const struct kin *k, const uint8_t *set, uint8_t *out)
-{
-	uint32_t *cnt = k->scratch;
-
-	memset(cnt, 0, (k->cnt + 1) * sizeof(*cnt));
-	for (uint32_t i = 0; i < k->cnt; i++)
-		cnt[k->parent[i]] += set[i];
-	for (uint32_t i = 0; i < k->cnt; i++)
-		out[i] = k->parent[i] < k->cnt && cnt[k->parent[i]] > set[i];
-}
-
-/* Without a parent in the trace, or on a circle, which is cut somewhere. */
-static void mark_tops(const struct kin *k, uint8_t *roots, uint8_t *out)
-{
-	bool ordered = true;
-
-	for (uint32_t i = 0; i < k->cnt; i++) {
-		roots[i] = k->parent[i] == k->cnt || k->parent[i] == i;
-		ordered = ordered && (roots[i] || k->parent[i] < i);
-	}
-	if (!ordered)
-		mark_below(k, roots, true, out);
-	for (uint32_t i = 0; i < k->cnt; i++)
-		out[i] = roots[i] || (!ordered && !out[i]);
-}
-
-static int by_number(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-/* Have two spans of the trace the same id? */
-static bool is_doubled(const struct block *b, uint32_t first, uint32_t cnt, uint64_t *sorted)
-{
-	const uint8_t *ids = b->section[b->bytes[BYTES_SPAN_IDS]].data;
-
-	for (uint32_t i = 0; i < cnt; i++)
-		sorted[i] = load_u64(ids + (size_t)(first + i) * sizeof(struct span_id));
-	qsort(sorted, cnt, sizeof(*sorted), by_number);
-	for (uint32_t i = 1; i < cnt; i++)
-		if (sorted[i] == sorted[i - 1])
-			return true;
-	return false;
-}
-
-static void mark_kin(const struct kin *k, enum need_op op, uint8_t *left, uint8_t *out)
-{
-	switch (op) {
-	case NEED_TOPS: mark_tops(k, left, out); break;
-	case NEED_CHILD: mark_below(k, left, false, out); break;
-	case NEED_BELOW: mark_below(k, left, true, out); break;
-	case NEED_PARENT: mark_above(k, left, false, out); break;
-	case NEED_ABOVE: mark_above(k, left, true, out); break;
-	default: mark_beside(k, left, out); break;
-	}
-}
-
-/* set becomes what of it stands so to left; which is overwritten. */
-static int relate(const struct needing *x, enum need_op op, uint8_t *left, uint8_t *set)
-{
-	struct block *b = x->b;
-	uint32_t *parent = malloc(2 * ((size_t)b->rows + 1) * sizeof(*parent));
-	uint64_t *ids = malloc(((size_t)b->rows + 1) * sizeof(*ids));
-	uint8_t *kin = malloc((size_t)b->rows + 1);
-	int err = parent && ids && kin ? load_ints(b, &b->ints[INTS_PARENT]) : -ENOMEM;
-
-	if (!err && x->doubled)
-		err = load_ids(b);
-	for (uint32_t t = 0; t < b->traces && !err; t++) {
-		uint32_t first = b->trace_first[t], cnt = trace_rows(b, t);
-		struct kin k = { parent, parent + b->rows + 1, cnt };
-
-		if (!any_of(set, first, cnt) || (x->doubled && is_doubled(b, first, cnt, ids)))
-			continue;
-		for (uint32_t i = 0; i < cnt; i++) {
-			uint64_t code = ints_at(&b->ints[INTS_PARENT], first + i);
-
-			parent[i] = code < 2 ? cnt : (uint32_t)MIN(code - 2, cnt);
-		}
-		mark_kin(&k, op, left + first, kin);
-		for (uint32_t i = 0; i < cnt; i++)
-			set[first + i] &= kin[i];
-	}
-	free(parent);
-	free(ids);
-	free(kin);
 	return err;
 }
 
 /* ---- two sets ---- */
 
+/* Has the trace rows in both? */
+static bool any_common(const uint8_t *a, const uint8_t *b, uint32_t first, uint32_t cnt)
+{
+	for (uint32_t i = first; i < first + cnt; i++)
+		if (a[i] & b[i])
+			return true;
+	return false;
+}
+
+/* For NEED_HAS, NEED_EACH: out is the left one. */
 static void combine(const struct needing *x, enum need_op op, const uint8_t *right, uint8_t *out)
 {
 	const struct block *b = x->b;
 
-	for (uint32_t t = 0; t < b->traces; t++) {
+	for (uint32_t i = 0; i < b->rows && op == NEED_BOTH; i++)
+		out[i] &= right[i];
+	for (uint32_t i = 0; i < b->rows && op == NEED_ANY; i++)
+		out[i] |= right[i];
+	if (op == NEED_BOTH || op == NEED_ANY)
+		return;
+	for (uint32_t t = next_trace(b, out, 0); t < b->traces; t = next_trace(b, out, t + 1)) {
 		uint32_t first = b->trace_first[t], cnt = trace_rows(b, t);
-		bool keep = true;
+		bool keep = op == NEED_HAS ? any_common(out, right, first, cnt)
+					   : any_of(right, first, cnt);
 
-		if (op == NEED_EACH)
-			keep = any_of(out, first, cnt) && any_of(right, first, cnt);
-		if (op == NEED_HAS) {
-			keep = false;
-			for (uint32_t i = first; i < first + cnt && !keep; i++)
-				keep = out[i] & right[i];
-		}
-		for (uint32_t i = first; i < first + cnt; i++) {
-			if (op == NEED_BOTH)
-				out[i] &= right[i];
-			else
-				out[i] = keep && (out[i] | (op != NEED_HAS && right[i]));
-		}
+		for (uint32_t i = first; i < first + cnt; i++)
+			out[i] = keep && (out[i] | (op == NEED_EACH && right[i]));
 	}
 }
 
@@ -308,7 +165,7 @@ static int rows_of_two(const struct needing *x, const struct need *n, const uint
 	}
 	err = rows_of(x, n->right, rest, out);
 	if (!err && n->op >= NEED_CHILD) {
-		err = relate(x, n->op, left, out);
+		err = block_relate(b, n->op, x->doubled, left, out);
 	} else if (!err) {
 		combine(x, n->op, out, left);
 		memcpy(out, left, b->rows);
@@ -345,7 +202,7 @@ static int rows_of(const struct needing *x, const struct need *n, const uint8_t 
 	case NEED_TOPS:
 		memcpy(out, in, b->rows);
 		scratch = malloc((size_t)b->rows + 1);
-		err = scratch ? relate(x, NEED_TOPS, scratch, out) : -ENOMEM;
+		err = scratch ? block_relate(b, NEED_TOPS, x->doubled, scratch, out) : -ENOMEM;
 		free(scratch);
 		return err;
 	default: return rows_of_two(x, n, in, out);
@@ -354,31 +211,50 @@ static int rows_of(const struct needing *x, const struct need *n, const uint8_t 
 
 /* ---- the sieve ---- */
 
-uint32_t sieve_find(const struct sieve *s, uint64_t mark)
+uint32_t apart_find(const struct apart *a, uint64_t mark)
 {
-	uint32_t low = 0, high = s->cnt;
+	uint32_t low = 0, high = a->cnt;
 
-	mark &= s->known;
-	if (!high || !mark_set_has(&s->set, mark))
-		return s->cnt;
+	mark &= a->known;
+	if (!high || !mark_set_has(&a->set, mark))
+		return APART_NOT;
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 
-		if (s->mark[mid] < mark)
+		if (a->mark[mid] < mark)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low < s->cnt && s->mark[low] == mark ? low : s->cnt;
+	return low < a->cnt && a->mark[low] == mark ? low : APART_NOT;
 }
 
-/* Of a trace of the block its place among those in several; s->cnt: it is in one. */
+/* Of a trace of the block its place among those in several; APART_NOT: it is in one. */
 static uint32_t find_trace(const struct sieve *s, const uint8_t *ids, uint32_t t)
 {
 	struct str id = { (const char *)ids + (size_t)t * sizeof(struct trace_id),
 			  sizeof(struct trace_id) };
 
-	return sieve_find(s, trace_long_mark(text_hash(id)));
+	return apart_find(s->apart, trace_long_mark(text_hash(id)));
+}
+
+/* Which rows the need is asked of: all of the traces in one block that have some in the mask. */
+static int ask_whole(struct block *b, const struct sieve *s, uint8_t *mask, uint8_t *in)
+{
+	const uint8_t *ids = NULL;
+	int err = s->apart->cnt ? load_section(b, b->bytes[BYTES_TRACE_IDS], &ids) : 0;
+
+	for (uint32_t t = err ? b->traces : next_trace(b, mask, 0); t < b->traces;
+	     t = next_trace(b, mask, t + 1)) {
+		uint32_t first = b->trace_first[t], cnt = trace_rows(b, t);
+		uint32_t at = ids ? find_trace(s, ids, t) : APART_NOT;
+
+		if (at == APART_NOT)
+			memset(in + first, 1, cnt);
+		else if (!s->passes[at])
+			memset(mask + first, 0, cnt);
+	}
+	return err;
 }
 
 int block_need(struct block *b, const struct sieve *s, bool doubled, uint64_t deadline_ns,
@@ -386,30 +262,16 @@ int block_need(struct block *b, const struct sieve *s, bool doubled, uint64_t de
 {
 	const struct needing x = { b, deadline_ns, doubled };
 	uint8_t *in = calloc((size_t)b->rows + 1, 1), *own = malloc((size_t)b->rows + 1);
-	const uint8_t *ids = NULL;
 	int err = in && own ? load_traces(b) : -ENOMEM;
 
-	if (!err && s->cnt)
-		err = load_section(b, b->bytes[BYTES_TRACE_IDS], &ids);
-	for (uint32_t t = 0; t < b->traces && !err; t++) {
-		uint32_t first = b->trace_first[t], cnt = trace_rows(b, t), at = s->cnt;
-		bool asked = any_of(mask, first, cnt);
-
-		if (s->cnt && asked)
-			at = find_trace(s, ids, t);
-		memset(in + first, asked && at == s->cnt, cnt);
-		if (at < s->cnt && !s->passes[at])
-			memset(mask + first, 0, cnt);
-	}
-	if (!err && memchr(in, 1, b->rows))
+	if (!err)
+		err = ask_whole(b, s, mask, in);
+	if (!err && memchr(in, 1, b->rows)) {
 		err = rows_of(&x, s->need, in, own);
-	else if (!err)
-		memset(own, 0, b->rows);
-	for (uint32_t t = 0; t < b->traces && !err; t++) {
-		uint32_t first = b->trace_first[t], cnt = trace_rows(b, t);
-
-		if (in[first] && !any_of(own, first, cnt))
-			memset(mask + first, 0, cnt);
+		for (uint32_t t = 0; t < b->traces && !err; t++)
+			if (in[b->trace_first[t]] &&
+			    !any_of(own, b->trace_first[t], trace_rows(b, t)))
+				memset(mask + b->trace_first[t], 0, trace_rows(b, t));
 	}
 	free(in);
 	free(own);
@@ -447,8 +309,8 @@ static int note_bit(struct block *b, struct sieve *s, const struct need *n, uint
 	int err = match_among(b, n->where, deadline_ns, in, mask);
 
 	for (uint32_t t = 0; t < b->traces && !err; t++)
-		for (uint32_t i = b->trace_first[t]; at[t] < s->cnt && i < b->trace_first[t + 1];
-		     i++)
+		for (uint32_t i = b->trace_first[t];
+		     at[t] != APART_NOT && i < b->trace_first[t + 1]; i++)
 			if (mask[i])
 				s->sum[at[t]].bits |= (ints_at(parent, i) ? 1u : 1u << 16 | 1u)
 						      << n->bit;
@@ -488,19 +350,21 @@ int block_sum_up(struct block *b, struct sieve *s, uint64_t deadline_ns)
 	uint32_t *at = malloc(((size_t)b->traces + 1) * sizeof(*at));
 	const uint8_t *ids;
 	bool any = false;
-	int err = in && mask && at ? load_times(b) : -ENOMEM;
+	int err = in && mask && at ? load_starts(b) : -ENOMEM;
 
+	if (!err)
+		err = load_ints(b, &b->ints[INTS_DURATION]);
 	if (!err)
 		err = load_ints(b, &b->ints[INTS_PARENT]);
 	if (!err)
 		err = load_section(b, b->bytes[BYTES_TRACE_IDS], &ids);
 	for (uint32_t t = 0; t < b->traces && !err; t++) {
 		at[t] = find_trace(s, ids, t);
-		if (at[t] < s->cnt && !s->passes[at[t]])
-			at[t] = s->cnt;
-		memset(in + b->trace_first[t], at[t] < s->cnt, trace_rows(b, t));
-		any |= at[t] < s->cnt;
-		if (at[t] < s->cnt)
+		if (at[t] != APART_NOT && !s->passes[at[t]])
+			at[t] = APART_NOT;
+		memset(in + b->trace_first[t], at[t] != APART_NOT, trace_rows(b, t));
+		any |= at[t] != APART_NOT;
+		if (at[t] != APART_NOT)
 			note_times(b, t, &s->sum[at[t]]);
 	}
 	if (!err && any)

@@ -181,4 +181,17 @@ int match_among(struct block *b, const struct cond *c, uint64_t deadline_ns, con
 /* The same of one comparison. */
 int match_leaf(struct block *b, const struct cond *c, const uint8_t *in, uint8_t *out);
 
+/* ---- block_kin.c, after load_traces() ---- */
+
+static inline uint32_t trace_rows(const struct block *b, uint32_t t)
+{
+	return b->trace_first[t + 1] - b->trace_first[t];
+}
+
+/* The first trace from t on that has rows in the set; b->traces: there is none. */
+uint32_t next_trace(const struct block *b, const uint8_t *set, uint32_t t);
+/* NEED_TOPS, NEED_CHILD and those that follow: the set becomes what of it stands so to left, which
+ * is overwritten. doubled: spans of a trace may have one id. 0, -EBADMSG, -ENOMEM. */
+int block_relate(struct block *b, enum need_op op, bool doubled, uint8_t *left, uint8_t *set);
+
 #endif

@@ -373,6 +373,8 @@ static void engine_close(struct store *s)
 	free(e->parts);
 	open_cache_fini(&e->open_blocks);
 	cache_fini(&e->cache);
+	apart_release(e->apart);
+	pthread_mutex_destroy(&e->apart_lock);
 	head_free(e->open);
 	head_free(e->closed.first);
 	head_free(e->flying.first);
@@ -417,6 +419,7 @@ static struct engine *engine_new(const struct store_cfg *cfg)
 	e->closed.end = &e->closed.first;
 	e->flying.end = &e->flying.first;
 	cache_init(&e->cache);
+	pthread_mutex_init(&e->apart_lock, NULL);
 	open_cache_init(&e->open_blocks);
 	pthread_mutex_init(&e->roll_lock, NULL);
 	pthread_mutex_init(&e->lock, NULL);
@@ -486,6 +489,7 @@ const struct store_ops engine_embedded = {
 	.trace_fields = engine_trace_fields,
 	.scan = engine_scan,
 	.sieve_new = engine_sieve_new,
+	.sieve_narrow = engine_sieve_narrow,
 	.services = engine_services,
 	.operations = engine_operations,
 	.tags = engine_tags,

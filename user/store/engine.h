@@ -86,6 +86,15 @@ void cache_put(struct filter_cache *c, struct filter *f);
 struct filter *filter_new(uint64_t part, uint64_t id, struct str data);
 void filter_release(struct filter *f); /* NULL is fine */
 
+/* ---- traces in several blocks: engine_apart.c ----------------------------------------------- */
+
+struct engine;
+
+/* Of the store as it is now; the caller releases it. 0, -E2BIG (too many), -ETIMEDOUT, -EIO,
+ * -ENOMEM. */
+int engine_apart(struct engine *e, uint64_t deadline_ns, struct apart **ret_apart);
+void apart_release(struct apart *a); /* NULL is fine */
+
 /* ---- partitions: engine_part.c ------------------------------------------------------------- */
 
 struct block_row {
@@ -113,8 +122,6 @@ struct conn {
 	bool frozen;			    /* reads the file alone, without log and locks */
 	struct conn *next;
 };
-
-struct engine;
 
 struct part {
 	struct engine *engine;
@@ -313,7 +320,9 @@ struct engine {
 	uint64_t clock_base_ns; /* the machine's clock, at clock_boot_ns of the boot clock */
 	uint64_t clock_boot_ns;
 	uint64_t bad_blocks;
-	uint32_t helpers;  /* of scans, at work */
+	pthread_mutex_t apart_lock; /* of the next; nothing is taken under it */
+	struct apart *apart;	    /* of the last state that was asked for */
+	uint32_t helpers;	    /* of scans, at work */
 	uint64_t unsifted; /* searches that looked at every trace their spans did not rule out */
 
 	pthread_mutex_t roll_lock;
@@ -390,6 +399,7 @@ int engine_scan(struct store *s, const struct scan *q,
 		bool (*visit)(void *ctx, const struct span *sp), void *ctx);
 int engine_sieve_new(struct store *s, const struct need *need, uint64_t deadline_ns,
 		     struct sieve **ret_sieve);
+int engine_sieve_narrow(struct store *s, struct sieve *sieve, uint64_t deadline_ns);
 /* Whether a block may have traces that the sieve lets through. */
 bool sieve_may_have(const struct sieve *s, const struct block_index *x, struct str filter,
 		    bool *ret_doubled);

@@ -113,13 +113,16 @@ int store_scan(struct store *s, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *sp), void *ctx);
 
 /*
- * Which traces may have what is needed: looks once at which are in several places of the store, and
- * at what each place has of those. Traces that come or grow later are judged by what there was.
+ * Which traces may have what is needed. Those that are in several places of the store are let
+ * through when its indexes allow it. Traces that come or grow later are judged by what there was.
  * 0; -EOPNOTSUPP (the engine has none), -E2BIG (too many are apart), -ETIMEDOUT, -EIO, -ENOMEM. The
  * need must outlive it.
  */
 int store_sieve_new(struct store *s, const struct need *need, uint64_t deadline_ns,
 		    struct sieve **ret_sieve);
+/* Looks, once, at what each place has of those: takes as long as finding and loading hundreds. Not
+ * while it is in use. 0, -ETIMEDOUT, -EIO, -ENOMEM: it is as it was. */
+int store_sieve_narrow(struct store *s, struct sieve *sieve, uint64_t deadline_ns);
 void store_sieve_free(struct sieve *sieve); /* NULL is fine */
 
 /* Names that occur in blocks touching the range; each once, sorted; from indexes, no spans read. */

@@ -159,9 +159,11 @@ static void the_index_lists_names(void **state)
 
 /* ---- traces by what is needed of them ---- */
 
+static struct apart nothing_apart;
+
 static bool may_need(struct need n)
 {
-	const struct sieve sieve = { .need = &n, .known = UINT64_MAX };
+	const struct sieve sieve = { .need = &n, .apart = &nothing_apart };
 	bool doubled;
 
 	return block_may_need(&index_, buf_str(&index_.filter), &sieve, &doubled);
@@ -175,7 +177,7 @@ static struct need root(const char *name)
 static bool any_doubled(void)
 {
 	const struct need all = { .op = NEED_SPANS };
-	const struct sieve sieve = { .need = &all, .known = UINT64_MAX };
+	const struct sieve sieve = { .need = &all, .apart = &nothing_apart };
 	bool doubled;
 
 	assert_true(block_may_need(&index_, buf_str(&index_.filter), &sieve, &doubled));

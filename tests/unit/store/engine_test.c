@@ -393,8 +393,39 @@ static void what_was_sent_together_lies_in_one_block(void **state)
 		0);
 	assert_int_equal(blocks, (500 * batches + BLOCK_SPANS_MAX - 1) / BLOCK_SPANS_MAX);
 	assert_int_equal(store_sieve_new(f.store, &every, 0, &sieve), 0);
-	assert_int_equal(sieve->cnt, 0); /* traces in several blocks */
+	assert_int_equal(sieve->apart->cnt, 0); /* traces in several blocks */
 	store_sieve_free(sieve);
+}
+
+static struct apart *apart_now(void)
+{
+	struct apart *a;
+
+	assert_int_equal(engine_apart((struct engine *)f.store, 0, &a), 0);
+	return a;
+}
+
+static void what_is_apart_is_found_once_for_each_state(void **state)
+{
+	struct apart *a, *b;
+
+	assert_int_equal(open_store(&f), 0);
+	for (uint64_t t = 0; t < 20; t++)
+		push(&f, t, 0);
+	assert_int_equal(sync_writer(f.writer), 0);
+	a = apart_now();
+	assert_int_equal(a->cnt, 0);
+	b = apart_now();
+	assert_ptr_equal(a, b);
+	apart_release(b);
+	for (uint64_t t = 5; t < 8; t++)
+		push(&f, t, 1);
+	assert_int_equal(sync_writer(f.writer), 0);
+	b = apart_now();
+	assert_int_equal(b->cnt, 3);
+	assert_int_equal(a->cnt, 0); /* who has it keeps it */
+	apart_release(a);
+	apart_release(b);
 }
 
 static void several_traces_come_with_one_call(void **state)
@@ -533,6 +564,7 @@ int main(void)
 		CASE(names_and_values_come_once_and_sorted),
 		CASE(stats_count_a_trace_of_many_blocks_once),
 		CASE(what_was_sent_together_lies_in_one_block),
+		CASE(what_is_apart_is_found_once_for_each_state),
 		CASE(several_traces_come_with_one_call),
 		CASE(a_block_gives_the_same_again_and_again),
 		CASE(without_its_key_a_store_stays_closed),
