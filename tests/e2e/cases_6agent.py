@@ -84,6 +84,18 @@ def case_metrics_balance(env):
     equal(a.finish(), 0, "exit status")
 
 
+def case_every_figure_is_shown_with_every_exporter(env):
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    plain = Agent(env, "--process", "nobody-is-named-so")
+    names = set(metrics(plain.port))
+    equal(plain.finish(), 0, "exit status")
+    a = Agent(env, "--process", "nobody-is-named-so", "--otlp-endpoint", nowhere, "--zipkin-endpoint", nowhere, "--export-stdout",
+              "--export-file", env.path("spans.jsonl"), "--export-spool", env.path("spool"), "--sampling", "tail")
+    lost = sorted(names - set(metrics(a.port)))
+    equal(lost, [], "figures that an agent without exporters has")
+    equal(a.finish(), 0, "exit status")
+
+
 def case_bytes_left_out_have_their_reason(env):
     """sendfile's bytes, those beyond the budget, and both in one turn; the next request tells of them."""
     headers = "".join(f"add_header X-Long-{i} {'h' * 1500};" for i in range(4))

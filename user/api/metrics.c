@@ -10,7 +10,7 @@
 
 #include "core/json.h"
 
-#define NAMES_MAX 128
+#define NAMES_MAX 256
 
 struct page {
 	struct buf *out;

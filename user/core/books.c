@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define REGISTRY_MAX 64
+#define REGISTRY_MAX 256 /* an agent with every exporter has 90, each receiver more 11 of them */
 
 struct registry {
 	const void *item[REGISTRY_MAX];
