@@ -324,6 +324,7 @@ struct engine {
 	struct apart *apart;	    /* of the last state that was asked for */
 	uint32_t helpers;	    /* of scans, at work */
 	uint64_t unsifted; /* searches that looked at every trace their spans did not rule out */
+	uint64_t aged, crowded; /* spans of partitions that went for their age, for the bytes */
 
 	pthread_mutex_t roll_lock;
 	pthread_mutex_t lock; /* of what follows */
@@ -342,7 +343,7 @@ struct engine {
 	int commit_err; /* of the last commit: one line in the log for a row of them */
 	bool stop;
 	struct books books;
-	struct gauge gauges[4];
+	struct gauge gauges[6];
 	pthread_cond_t commit_wake, care_wake;
 	pthread_t commit_thread, care_thread;
 	bool commit_runs, care_runs;

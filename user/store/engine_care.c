@@ -132,6 +132,19 @@ static bool let_go(struct engine *e, struct part *p)
 	return true;
 }
 
+static uint64_t spans_of(struct part *p)
+{
+	uint64_t spans = 0;
+	struct view v;
+
+	if (part_is_aside(p) || view_open(p, &v))
+		return 0;
+	for (uint32_t i = 0; i < v.list->cnt; i++)
+		spans += v.list->row[i].spans;
+	view_close(&v);
+	return spans;
+}
+
 /* parts: newest first, store.db last. The first is being written and stays; when nothing comes any
  * more another takes its place. */
 static void retain(struct engine *e, struct part **parts, size_t cnt)
@@ -144,16 +157,20 @@ static void retain(struct engine *e, struct part **parts, size_t cnt)
 		bytes += i ? part_bytes_settled(parts[i]) : part_bytes(parts[i]);
 	for (size_t i = cnt; i-- > 1 && !stopping(e);) {
 		struct part *p = parts[i];
-		uint64_t size;
+		bool old = is_too_old(e, p);
+		uint64_t size, spans;
 
 		if (!p->seq)
 			continue;
-		if (!is_too_old(e, p) && !(e->cfg.max_bytes && bytes > e->cfg.max_bytes))
+		if (!old && !(e->cfg.max_bytes && bytes > e->cfg.max_bytes))
 			break;
 		size = part_bytes_settled(p);
+		spans = spans_of(p);
 		/* one that cannot go yet stops no other: that may make the room it needs */
-		if (let_go(e, p))
-			bytes -= size;
+		if (!let_go(e, p))
+			continue;
+		bytes -= size;
+		__atomic_add_fetch(old ? &e->aged : &e->crowded, spans, __ATOMIC_RELAXED);
 	}
 }
 
@@ -186,14 +203,9 @@ void *care_main(void *engine)
 
 /* ---- starting and stopping ----------------------------------------------------------------- */
 
-static double read_bad(void *ctx)
+static double read_figure(void *figure)
 {
-	return (double)__atomic_load_n(&((struct engine *)ctx)->bad_blocks, __ATOMIC_RELAXED);
-}
-
-static double read_unsifted(void *ctx)
-{
-	return (double)__atomic_load_n(&((struct engine *)ctx)->unsifted, __ATOMIC_RELAXED);
+	return (double)__atomic_load_n((uint64_t *)figure, __ATOMIC_RELAXED);
 }
 
 static double read_queued(void *ctx)
@@ -225,10 +237,15 @@ static void register_figures(struct engine *e)
 {
 	const struct gauge figures[] = {
 		{ "store_bad_blocks_total", "corrupted blocks that were found and skipped",
-		  "counter", read_bad, e },
+		  "counter", read_figure, &e->bad_blocks },
+		{ "store_spans_past_age_total", "spans of partitions that went for their age",
+		  "counter", read_figure, &e->aged },
+		{ "store_spans_past_bytes_total",
+		  "spans of partitions that went, younger, because the store was too large",
+		  "counter", read_figure, &e->crowded },
 		{ "store_unsifted_searches_total",
 		  "searches of whole traces, of which too many are apart to be told from the rest",
-		  "counter", read_unsifted, e },
+		  "counter", read_figure, &e->unsifted },
 		{ "store_queue_bytes", "memory of spans that are not durable yet", "gauge",
 		  read_queued, e },
 		{ "store_bytes", "files of the store", "gauge", read_bytes, e },

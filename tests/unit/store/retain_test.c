@@ -28,6 +28,22 @@ static bool trace_is_gone(void *ctx)
 	return gone;
 }
 
+static double figure;
+
+static void find_figure(void *ctx, const struct gauge *g, double value)
+{
+	if (strcmp(g->name, ctx) == 0)
+		figure = value;
+}
+
+static uint64_t figure_of(const char *name)
+{
+	figure = -1;
+	gauges_each(find_figure, (void *)name);
+	assert_true(figure >= 0);
+	return (uint64_t)figure;
+}
+
 static void what_is_too_old_goes_even_when_nothing_comes(void **state)
 {
 	uint64_t first = 1;
@@ -37,6 +53,10 @@ static void what_is_too_old_goes_even_when_nothing_comes(void **state)
 	push_trace(&f, first, 3);
 	assert_int_equal(sync_writer(f.writer), 0);
 	assert_true(comes_true(trace_is_gone, &first));
+	while (!figure_of("store_spans_past_age_total")) /* counted when it has gone */
+		usleep(1000);
+	assert_int_equal(figure_of("store_spans_past_age_total"), 3);
+	assert_int_equal(figure_of("store_spans_past_bytes_total"), 0);
 	push_trace(&f, 2, 3);
 	assert_int_equal(sync_writer(f.writer), 0);
 	assert_true(stats_of(f.store).partitions <= 2);
@@ -66,6 +86,13 @@ static bool is_small(void *ctx)
 	return stats_of(f.store).bytes <= f.cfg.max_bytes;
 }
 
+/* Stored or gone. */
+static bool all_are_counted(void *ctx)
+{
+	return stats_of(f.store).spans + figure_of("store_spans_past_bytes_total") ==
+	       *(uint64_t *)ctx;
+}
+
 static void past_its_bytes_the_oldest_goes(void **state)
 {
 	uint64_t t = 0;
@@ -78,6 +105,8 @@ static void past_its_bytes_the_oldest_goes(void **state)
 		assert_int_equal(sync_writer(f.writer), 0);
 	}
 	assert_true(comes_true(is_small, NULL));
+	assert_true(comes_true(all_are_counted, &t));
+	assert_int_equal(figure_of("store_spans_past_age_total"), 0);
 	/* what partitions need besides, the log of the last and the step of the oldest are less */
 	assert_true(stats_of(f.store).spans * 4000 > f.cfg.max_bytes / 2);
 	t--;
