@@ -103,9 +103,11 @@ static int read_value(struct call *c, const json_t *v, struct value *ret, char *
 		*ret = (struct value){ .type = VALUE_DOUBLE, .d = json_real_value(v) };
 	else if (json_is_boolean(v))
 		*ret = (struct value){ .type = VALUE_BOOL, .b = json_is_true(v) };
-	else {
+	else if (json_is_string(v)) {
 		ret->type = VALUE_STR;
 		return read_text(c, v, "value", &ret->str, why);
+	} else {
+		return refuse(why, "value", "a string, a number, true or false");
 	}
 	return 0;
 }

@@ -121,6 +121,13 @@ bool jaeger_search(struct call *c, const struct jaeger_names *names, uint64_t lo
 	return true;
 }
 
+/* Spans without a kind are shown as internal ones, which come next. */
+static bool internal_twice(const struct operation *before, const struct operation *o)
+{
+	return before->kind == SPAN_UNSPECIFIED && o->kind == SPAN_INTERNAL &&
+	       str_eq(before->service, o->service) && str_eq(before->name, o->name);
+}
+
 uint64_t jaeger_operations(struct json *j, const struct operations *o, const char *kind)
 {
 	uint64_t cnt = 0;
@@ -131,6 +138,8 @@ uint64_t jaeger_operations(struct json *j, const struct operations *o, const cha
 		const char *is = span_kind_name(shown);
 
 		if (kind && !str_eq_nocase(str_of(kind), str_of(is)))
+			continue;
+		if (i && internal_twice(&o->row[i - 1], &o->row[i]))
 			continue;
 		json_open(j, '{');
 		json_member_str(j, "name", o->row[i].name);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Tempo's names of tags and their values, first and second version: what fills Grafana's lists. */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "api/ask.h"
@@ -137,10 +138,19 @@ static void end_page(struct json *j)
 	json_close(j, '}');
 }
 
+/* 0 is Tempo's word for no limit. */
+static uint64_t tags_wanted(struct call *c)
+{
+	uint64_t n = arg_number(c, "limit", 0);
+
+	return n ? n : TAGS_MAX;
+}
+
 static void get_tags(struct call *c)
 {
 	struct json j = call_json(c);
 	const struct str *last = NULL;
+	uint64_t left = tags_wanted(c);
 	struct tags t;
 
 	if (!load_tags(c, &t))
@@ -150,24 +160,29 @@ static void get_tags(struct call *c)
 	json_open(&j, '[');
 	if (arg_get(c, "scope") && scope_is(c, "intrinsic"))
 		add_intrinsics(&j);
-	for (size_t i = 0; i < t.cnt; i++) {
+	for (size_t i = 0; i < t.cnt && left; i++) {
 		if (!kind_is_asked(c, t.row[i].kind) || (last && str_eq(*last, t.row[i].key)))
 			continue;
 		json_str(&j, t.row[i].key);
 		last = &t.row[i].key;
+		left--;
 	}
 	end_page(&j);
 }
 
-static void add_scope(struct json *j, const char *name, const struct tags *t, enum field_kind kind)
+static void add_scope(struct json *j, const char *name, const struct tags *t, enum field_kind kind,
+		      uint64_t left)
 {
 	json_open(j, '{');
 	json_member_str(j, "name", str_of(name));
 	json_key(j, "tags");
 	json_open(j, '[');
-	for (size_t i = 0; t && i < t->cnt; i++)
-		if (t->row[i].kind == kind)
-			json_str(j, t->row[i].key);
+	for (size_t i = 0; t && i < t->cnt && left; i++) {
+		if (t->row[i].kind != kind)
+			continue;
+		json_str(j, t->row[i].key);
+		left--;
+	}
 	if (!t)
 		add_intrinsics(j);
 	json_close(j, ']');
@@ -186,9 +201,9 @@ static void get_tags_v2(struct call *c)
 	json_open(&j, '[');
 	for (size_t i = 0; i < ARRAY_LEN(scopes); i++)
 		if (scope_is(c, scopes[i].name))
-			add_scope(&j, scopes[i].name, &t, scopes[i].kind);
+			add_scope(&j, scopes[i].name, &t, scopes[i].kind, tags_wanted(c));
 	if (scope_is(c, "intrinsic"))
-		add_scope(&j, "intrinsic", NULL, FIELD_NAME);
+		add_scope(&j, "intrinsic", NULL, FIELD_NAME, 0);
 	end_page(&j);
 }
 
@@ -309,11 +324,18 @@ static void add_value(struct values *v, const char *type, struct str text)
 	json_close(&v->j, '}');
 }
 
+/* No query can name bytes, or a double that is not finite. */
+static bool is_asked_for(const struct value *v)
+{
+	return v->type != VALUE_EMPTY && v->type != VALUE_BYTES &&
+	       (v->type != VALUE_DOUBLE || isfinite(v->d));
+}
+
 static void visit_value(void *ctx, const struct value *value)
 {
 	struct values *v = ctx;
 
-	if (value->type == VALUE_EMPTY || v->cnt == v->size)
+	if (!is_asked_for(value) || v->cnt == v->size)
 		return;
 	v->row[v->cnt++] = (struct shown){
 		type_of(value->type),

@@ -235,7 +235,7 @@ struct valuing {
 	void *ctx;
 };
 
-/* Scalars as bytes, equal for equal values. False for lists: they are no values to choose from. */
+/* Scalars as bytes, equal for equal values. False for others: they are no values to choose from. */
 static bool key_of(const struct value *v, struct buf *key)
 {
 	char type = (char)v->type;
@@ -253,9 +253,8 @@ static bool key_of(const struct value *v, struct buf *key)
 	return !key->failed;
 }
 
-static bool note_value(void *ctx, const struct value *v)
+static bool note_scalar(struct valuing *s, const struct value *v)
 {
-	struct valuing *s = ctx;
 	struct buf key = { 0 };
 	struct seen *row;
 	bool more = true;
@@ -285,6 +284,18 @@ static bool note_value(void *ctx, const struct value *v)
 out:
 	buf_fini(&key);
 	return more && !s->err;
+}
+
+/* A condition is true of an array when it is of one element: those are its values. */
+static bool note_value(void *ctx, const struct value *v)
+{
+	bool more = true;
+
+	if (v->type != VALUE_ARRAY)
+		return note_scalar(ctx, v);
+	for (size_t i = 0; i < v->array.cnt && more; i++)
+		more = note_scalar(ctx, &v->array.item[i]);
+	return more;
 }
 
 static int value_block(void *ctx, struct view *v, const struct block_row *row)

@@ -137,7 +137,8 @@ int store_operations(struct store *s, struct str service, struct time_range r,
  * or FIELD_LINK_ATTR. */
 int store_tags(struct store *s, struct time_range r,
 	       void (*visit)(void *ctx, enum field_kind kind, struct str key), void *ctx);
-/* Distinct values of a field, at most limit, of spans that satisfy 'where' (NULL: all). */
+/* Distinct values of a field, at most limit, of spans that satisfy 'where' (NULL: all). Of an array
+ * its elements. */
 int store_values(struct store *s, const struct field *f, const struct cond *where,
 		 struct time_range r, uint32_t limit,
 		 void (*visit)(void *ctx, const struct value *v), void *ctx);

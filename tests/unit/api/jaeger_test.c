@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Jaeger's two APIs on a small store: replies compared field by field with the shapes its page and
  * Grafana's data source read. */
+#include "api/jaeger_ask.h"
 #include "unit/api/shop.h"
 
 #define END ",\"limit\":0,\"offset\":0,\"errors\":null}"
@@ -70,6 +71,23 @@ static void names_have_an_envelope(void **state)
 	shop_expect("/api/operations?service=cart&spanKind=server", NULL,
 		    "{\"data\":[{\"name\":\"GET /items\",\"spanKind\":\"server\"},"
 		    "{\"name\":\"POST /items\",\"spanKind\":\"server\"}],\"total\":2" END);
+}
+
+/* Spans without a kind are internal ones to Jaeger: an operation that has both is one. */
+static void an_operation_comes_once_for_each_kind(void **state)
+{
+	struct operation row[] = {
+		{ STR("a"), STR("job"), SPAN_UNSPECIFIED }, { STR("a"), STR("job"), SPAN_INTERNAL },
+		{ STR("a"), STR("job"), SPAN_SERVER },	    { STR("a"), STR("op"), SPAN_INTERNAL },
+		{ STR("b"), STR("op"), SPAN_INTERNAL },
+	};
+	const struct operations all = { .row = row, .cnt = ARRAY_LEN(row) };
+	struct buf text = { .cap = 4096 };
+	struct json j = { .out = &text };
+
+	assert_int_equal(jaeger_operations(&j, &all, NULL), 4);
+	assert_int_equal(jaeger_operations(&j, &all, "internal"), 3);
+	buf_fini(&text);
 }
 
 static void searches_find_what_jaeger_finds(void **state)
@@ -309,6 +327,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_trace_has_jaegers_shape),
 		cmocka_unit_test(names_have_an_envelope),
+		cmocka_unit_test(an_operation_comes_once_for_each_kind),
 		cmocka_unit_test(searches_find_what_jaeger_finds),
 		cmocka_unit_test(what_is_missing_or_wrong_is_told_in_the_envelope),
 		cmocka_unit_test(dependencies_count_calls_between_services),

@@ -214,6 +214,13 @@ static void tags_and_values_come_by_scope(void **state)
 	shop_expect("/api/v2/search/tag/duration/values", NULL,
 		    "{\"tagValues\":[],\"metrics\":{}}");
 	shop_expect("/api/search/tag/no%2Fsuch/values", NULL, "{\"tagValues\":[],\"metrics\":{}}");
+	shop_expect("/api/v2/search/tag/span.list/values", NULL,
+		    "{\"tagValues\":[{\"type\":\"int\",\"value\":\"2\"},"
+		    "{\"type\":\"string\",\"value\":\"a\"}],\"metrics\":{}}");
+	shop_expect("/api/search/tags?limit=2", NULL,
+		    "{\"tagNames\":[\"big\",\"cached\"],\"metrics\":{}}");
+	shop_expect("/api/v2/search/tags?scope=span&limit=1", NULL,
+		    "{\"scopes\":[{\"name\":\"span\",\"tags\":[\"big\"]}],\"metrics\":{}}");
 	shop_expect("/api/v2/search/tags?scope=trace", NULL, "{\"scopes\":[],\"metrics\":{}}");
 }
 
