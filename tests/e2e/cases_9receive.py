@@ -333,6 +333,22 @@ def case_ids_in_every_form(env):
     check(status == 202 and "4 of 4 spans rejected: 4 bad_id" in body.decode(), f"in Zipkin: {status} {body}")
 
 
+def case_children_of_shared_spans(env):
+    """Zipkin's default: one id for both halves of a call, which the server's children name. They come first, in a request of their own."""
+    g, trace_id, now = gateway(env), new_id(), time.time_ns() // 1000
+    span = {"traceId": trace_id, "timestamp": now, "duration": 1000}
+    front, back = {"localEndpoint": {"serviceName": "front"}}, {"localEndpoint": {"serviceName": "back"}}
+    root, call, query = new_id(8), new_id(8), new_id(8)
+    for spans in ([dict(span, **back, id=query, parentId=call, name="query", kind="CLIENT")],
+                  [dict(span, **back, id=call, parentId=root, name="serve", kind="SERVER", shared=True)],
+                  [dict(span, **front, id=call, parentId=root, name="call", kind="CLIENT"), dict(span, **front, id=root, name="root")]):
+        equal(g.post("/api/v2/spans", json.dumps(spans))[0], 202, "status")
+    spans = g.wait_trace(trace_id, 4)
+    for child, parent in (("query", "serve"), ("serve", "call"), ("call", "root")):
+        equal(spans.one(name=child).parent_id, spans.one(name=parent).span_id, f"parent of {child}")
+    equal(spans.one(name="query").attrs["telltale.parent.method"], "zipkin-shared", "how it is known")
+
+
 def case_each_bad_span_alone(env):
     """Of one request the good spans stay; the answer counts the others by reason. Nesting and lists have limits."""
     g, deep = gateway(env), {"stringValue": "x"}

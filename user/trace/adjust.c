@@ -135,14 +135,17 @@ static bool has_hosts(const struct trace *t)
 
 bool trace_adjustable(const struct trace *t)
 {
-	return has_hosts(t) || trace_has_both(t);
+	return has_hosts(t) || trace_has_both(t) || trace_has_shared(t);
 }
 
 int trace_adjust(struct trace *t, struct adjusted *ret)
 {
-	struct adjusted a = { 0 };
-	int err = has_hosts(t) ? adjust_clocks(t, &a.moved) : 0;
+	struct adjusted a = { .hung = trace_hang_shared(t) };
+	uint32_t orphans;
+	int err = a.hung ? trace_order(t, &orphans) : 0;
 
+	if (!err && has_hosts(t))
+		err = adjust_clocks(t, &a.moved);
 	if (err)
 		return err;
 	a.duplicates = trace_mark_duplicates(t);

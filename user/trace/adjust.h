@@ -10,6 +10,10 @@
  * gets telltale.duplicate_of, the SDK's span id in hex, when both are of one process and kind and
  * either the same context was on the wire, or the peer and the operation are the same, 95 % of the
  * longer one's time is shared, and there is one candidate only.
+ *
+ * Zipkin's shared spans: what a server did names the id that its half of the call shares with the
+ * client's. Below the server it is hung where its service is the server's, not the client's, and
+ * says so by telltale.parent.method "zipkin-shared".
  */
 #ifndef TRACE_ADJUST_H
 #define TRACE_ADJUST_H
@@ -17,14 +21,16 @@
 #include "trace/trace.h"
 
 struct adjusted {
+	uint32_t hung;
 	uint32_t moved;
 	uint32_t duplicates;
 };
 
-/* Whether there is anything to look for: spans of several hosts, or of capture and of an SDK. */
+/* Whether there is anything to look for: spans of several hosts, of capture and of an SDK, or
+ * Zipkin's shared ones. */
 bool trace_adjustable(const struct trace *t);
 /* On a trace of the caller's own (one reference); it is in order afterwards. Traces of more than
- * 10,000 spans are looked through for clocks only. 0, or -ENOMEM: nothing was changed. */
+ * 10,000 spans are looked through for clocks only. 0, or -ENOMEM: it is not to be shown. */
 int trace_adjust(struct trace *t, struct adjusted *ret);
 
 #endif

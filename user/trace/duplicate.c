@@ -2,8 +2,6 @@
 /* The same call, told by an SDK and seen by capture. */
 #include "trace/internal.h"
 
-#define SPANS_MAX 10000u /* every pair is compared */
-
 static bool is_ours(const struct span *s)
 {
 	return str_eq(s->scope->name, scope_capture.name);
@@ -125,7 +123,7 @@ bool trace_has_both(const struct trace *t)
 
 	for (uint32_t i = 0; i < t->span_cnt; i++)
 		ours += is_ours(t->spans[i]);
-	return ours && ours < t->span_cnt && t->span_cnt <= SPANS_MAX;
+	return ours && ours < t->span_cnt && t->span_cnt <= COMPARED_MAX;
 }
 
 uint32_t trace_mark_duplicates(struct trace *t)

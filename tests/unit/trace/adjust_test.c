@@ -192,6 +192,89 @@ static void without_context_only_one_candidate_counts(void **state)
 	resource_put(a);
 }
 
+/* ---- Zipkin's shared spans ---- */
+
+struct zipkin {
+	uint8_t id, parent;
+	const char *service;
+	bool shared;
+};
+
+static struct trace *zipkin_trace(const struct zipkin *z, size_t cnt)
+{
+	struct trace_id id = { { 1 } };
+	struct trace *t = trace_new(&id);
+	struct arena *mem = arena_new(0);
+	uint32_t orphans;
+
+	for (size_t i = 0; i < cnt; i++) {
+		struct resource *r = resource_new();
+		struct span s = { .trace_id = id,
+				  .span_id = { { z[i].id } },
+				  .parent_id = { { z[i].parent } },
+				  .kind = z[i].shared ? SPAN_SERVER : SPAN_CLIENT,
+				  .name = STR("get"),
+				  .start_ns = T0 + i,
+				  .end_ns = T0 + 1000,
+				  .resource = r,
+				  .scope = &sdk };
+
+		attrs_add_str(&r->attrs, r->arena, "service.name", str_of(z[i].service));
+		resource_seal(r);
+		if (z[i].shared)
+			attrs_add_bool(&s.attrs, mem, "zipkin.shared", true);
+		assert_true(trace_add(t, &s));
+		resource_put(r);
+	}
+	assert_int_equal(trace_order(t, &orphans), 0);
+	arena_free(mem);
+	return t;
+}
+
+/* 2 is the client's half and 3 the server's; 4 and 5 name the id of both. */
+static void what_a_server_did_hangs_below_its_half(void **state)
+{
+	static const struct zipkin z[] = { { 1, 0, "front", false }, { 2, 1, "front", false },
+					   { 3, 2, "back", true },   { 4, 2, "back", false },
+					   { 5, 2, "front", false }, { 6, 4, "back", false } };
+	struct trace *t = zipkin_trace(z, ARRAY_LEN(z));
+	struct adjusted got;
+
+	assert_true(trace_adjustable(t));
+	assert_int_equal(trace_adjust(t, &got), 0);
+	assert_int_equal(got.hung, 1);
+	assert_int_equal(find(t, 4)->parent_id.b[0], 3);
+	assert_true(str_eq(attrs_str(&find(t, 4)->attrs, "telltale.parent.method"),
+			   STR("zipkin-shared")));
+	assert_int_equal(find(t, 3)->parent_id.b[0], 2);
+	assert_int_equal(find(t, 5)->parent_id.b[0], 2);
+	assert_int_equal(find(t, 6)->parent_id.b[0], 4);
+	trace_put(t);
+}
+
+/* The client's half is of the same service, or there are two servers: it stays where it is. */
+static void whose_it_is_must_be_certain(void **state)
+{
+	static const struct zipkin self[] = { { 2, 0, "one", false },
+					      { 3, 2, "one", true },
+					      { 4, 2, "one", false } };
+	static const struct zipkin twice[] = { { 2, 2, "front", false },
+					       { 3, 2, "back", true },
+					       { 5, 2, "back", true },
+					       { 4, 2, "back", false } };
+	struct adjusted got;
+	struct trace *t = zipkin_trace(self, ARRAY_LEN(self));
+
+	assert_int_equal(trace_adjust(t, &got), 0);
+	assert_int_equal(got.hung, 0);
+	trace_put(t);
+	t = zipkin_trace(twice, ARRAY_LEN(twice));
+	assert_int_equal(trace_adjust(t, &got), 0);
+	assert_int_equal(got.hung, 0);
+	assert_int_equal(find(t, 4)->parent_id.b[0], 2);
+	trace_put(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +283,8 @@ int main(void)
 		cmocka_unit_test(a_consumer_may_outlive_its_producer_but_not_precede_it),
 		cmocka_unit_test(the_same_context_on_the_wire_is_the_same_call),
 		cmocka_unit_test(without_context_only_one_candidate_counts),
+		cmocka_unit_test(what_a_server_did_hangs_below_its_half),
+		cmocka_unit_test(whose_it_is_must_be_certain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
