@@ -5,7 +5,6 @@
  * Certificates are read for each connection: they may have been renewed.
  */
 #include <errno.h>
-#include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,25 +31,17 @@ struct wire {
 
 static int load_credentials(struct wire *w, char *why, size_t why_size)
 {
+	const struct tls_files files = { w->ca_file, w->cert_file, w->key_file };
 	int n = gnutls_certificate_allocate_credentials(&w->credentials);
-	const char *what = "";
 
-	if (n >= 0) {
-		what = w->ca_file ? w->ca_file : "the system's certificates";
-		n = w->ca_file ? gnutls_certificate_set_x509_trust_file(w->credentials, w->ca_file,
-									GNUTLS_X509_FMT_PEM)
-			       : gnutls_certificate_set_x509_system_trust(w->credentials);
+	if (n >= 0 && !w->ca_file) {
+		n = gnutls_certificate_set_x509_system_trust(w->credentials);
 		if (!n)
 			n = GNUTLS_E_NO_CERTIFICATE_FOUND;
 	}
-	if (n >= 0 && w->cert_file) {
-		what = w->cert_file;
-		n = gnutls_certificate_set_x509_key_file(w->credentials, w->cert_file, w->key_file,
-							 GNUTLS_X509_FMT_PEM);
-	}
 	if (n >= 0)
-		return 0;
-	snprintf(why, why_size, "%s: %s", what, gnutls_strerror(n));
+		return tls_load(w->credentials, &files, why, why_size);
+	snprintf(why, why_size, "the system's certificates: %s", gnutls_strerror(n));
 	return -EINVAL;
 }
 

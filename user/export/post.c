@@ -19,7 +19,8 @@ struct poster {
 	struct curl_slist *headers;
 	struct gzip *gzip; /* NULL: bodies go as they are */
 	struct buf reply;
-	bool anonymous; /* https, without a certificate of ours */
+	char error[CURL_ERROR_SIZE]; /* libcurl's, of the last post */
+	bool anonymous;		     /* https, without a certificate of ours */
 };
 
 /* ---- libcurl ---- */
@@ -85,6 +86,11 @@ static int check_url(const char *url)
 	return err;
 }
 
+static bool is_https(const char *url)
+{
+	return !strncasecmp(url, "https:", 6);
+}
+
 static int add_line(struct poster *p, const char *line)
 {
 	struct curl_slist *more = curl_slist_append(p->headers, line);
@@ -141,6 +147,7 @@ static int set_options(struct poster *p, const struct exporter_cfg *cfg, const c
 	bad |= curl_easy_setopt(e, CURLOPT_POST, 1L);
 	bad |= curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_reply);
 	bad |= curl_easy_setopt(e, CURLOPT_WRITEDATA, p);
+	bad |= curl_easy_setopt(e, CURLOPT_ERRORBUFFER, p->error);
 	/* A name that never resolves must not hold up the end. */
 	bad |= curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
 	if (cfg->ca_file)
@@ -155,6 +162,7 @@ static int set_options(struct poster *p, const struct exporter_cfg *cfg, const c
 int poster_new(const struct exporter_cfg *cfg, const char *url, const char *content_type,
 	       struct poster **ret_poster, char why[EXPORTER_WHY_MAX])
 {
+	const struct tls_files files = { cfg->ca_file, cfg->cert_file, cfg->key_file };
 	struct poster *p = NULL;
 	int err = curl_ready();
 
@@ -162,6 +170,9 @@ int poster_new(const struct exporter_cfg *cfg, const char *url, const char *cont
 		err = check_url(url);
 	if (err)
 		return refuse(why, err, "expected an address such as http://localhost:4318");
+	err = is_https(url) ? tls_check(&files, why, EXPORTER_WHY_MAX) : 0;
+	if (err)
+		return err;
 	p = calloc(1, sizeof(*p));
 	if (!p)
 		return refuse(why, -ENOMEM, "no memory");
@@ -169,7 +180,7 @@ int poster_new(const struct exporter_cfg *cfg, const char *url, const char *cont
 	p->easy = curl_easy_init();
 	p->multi = curl_multi_init();
 	p->gzip = cfg->gzip ? gzip_new() : NULL;
-	p->anonymous = !strncasecmp(url, "https:", 6) && !cfg->cert_file;
+	p->anonymous = is_https(url) && !cfg->cert_file;
 	err = !p->easy || !p->multi || (cfg->gzip && !p->gzip) ? -ENOMEM : 0;
 	if (!err)
 		err = add_headers(p, content_type, cfg->headers);
@@ -228,6 +239,17 @@ static void read_reply(struct poster *p, struct reply *ret)
 	ret->body = buf_str(&p->reply);
 }
 
+/* libcurl's own words say what is wrong with a certificate; of the rest its code says enough. The
+ * name in a certificate is the peer's. */
+static bool say_tls(const struct poster *p, CURLcode result, struct reply *ret)
+{
+	bool tls = result == CURLE_SSL_CONNECT_ERROR || result == CURLE_PEER_FAILED_VERIFICATION;
+
+	if (tls && p->error[0])
+		answer_text(str_of(p->error), ret->error);
+	return tls && p->error[0];
+}
+
 static void say_why(const struct poster *p, CURLcode result, struct reply *ret)
 {
 	/* libcurl's words for bytes that are no HTTP/1.1: OTLP's two ports were mixed up */
@@ -238,7 +260,7 @@ static void say_why(const struct poster *p, CURLcode result, struct reply *ret)
 	if (no_http)
 		snprintf(ret->error, sizeof(ret->error),
 			 "it does not answer in HTTP/1.1; is it a port of gRPC?");
-	else if (result)
+	else if (result && !say_tls(p, result, ret))
 		snprintf(ret->error, sizeof(ret->error), "%s%s", curl_easy_strerror(result),
 			 closed && p->anonymous ? "; does it ask for a client's certificate?" : "");
 }
@@ -248,6 +270,7 @@ void poster_post(struct poster *p, struct str body, const uint64_t *stop_ns, str
 	CURLcode result = CURLE_OUT_OF_MEMORY;
 
 	*ret = (struct reply){ 0 };
+	p->error[0] = 0;
 	buf_clear(&p->reply);
 	if (p->gzip && gzip_body(p->gzip, body, &body)) {
 		snprintf(ret->error, sizeof(ret->error), "no memory to compress");

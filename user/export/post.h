@@ -4,6 +4,7 @@
 #define EXPORT_POST_H
 
 #include <curl/curl.h>
+#include <gnutls/gnutls.h>
 
 #include "export/internal.h"
 
@@ -36,6 +37,16 @@ int curl_ready(void);
 CURLcode curl_run(CURLM *multi, const uint64_t *stop_ns);
 /* Milliseconds to wait at most; 0 when the end has come. */
 int curl_wait_ms(const uint64_t *stop_ns);
+
+/* PEM; NULL: none. A certificate has its key. */
+struct tls_files {
+	const char *ca, *cert, *key;
+};
+/* 0, or -EINVAL and which file is wrong, and why. */
+int tls_load(gnutls_certificate_credentials_t to, const struct tls_files *f, char *why,
+	     size_t why_size);
+/* The same without use for them. */
+int tls_check(const struct tls_files *f, char *why, size_t why_size);
 
 /* gzip of bodies, with memory that is used again. */
 struct gzip;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HTTPS and mTLS, against the ssl module of python. */
+#include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -113,6 +114,30 @@ static void a_client_shows_its_certificate(void **state)
 	end();
 }
 
+/* At the start, while its user is there to see it; the server's faults when they show. */
+static void what_is_wrong_with_certificates_is_said(void **state)
+{
+	struct exporter_cfg cfg = { .kind = "otlp_http", .ca_file = rig_path("client.key") };
+	struct buf text = { 0 };
+	struct exporter *e;
+
+	serve(false);
+	assert_int_equal(rig_refused(cfg, "https://127.0.0.1:1/", "client.key: "), -EINVAL);
+	cfg = (struct exporter_cfg){ .kind = "otlp_http",
+				     .cert_file = rig_path("client.pem"),
+				     .key_file = rig_path("server.key") };
+	assert_int_equal(rig_refused(cfg, "https://127.0.0.1:1/", "client.pem: "), -EINVAL);
+	e = start((struct exporter_cfg){ .ca_file = rig_path("other.pem"), .give_up_ms = 100 });
+	rig_push(e, 10);
+	rig_settle(STAGE);
+	exporter_state(e, &text);
+	assert_false(buf_add_char(&text, 0));
+	assert_non_null(strstr(text.p, "certificate verification failed"));
+	buf_fini(&text);
+	exporter_free(e, 0);
+	end();
+}
+
 static int setup(void **state)
 {
 	if (rig_setup(state))
@@ -127,6 +152,7 @@ int main(void)
 		cmocka_unit_test(spans_go_over_tls),
 		cmocka_unit_test(a_server_that_is_not_trusted_gets_nothing),
 		cmocka_unit_test(a_client_shows_its_certificate),
+		cmocka_unit_test(what_is_wrong_with_certificates_is_said),
 	};
 	return cmocka_run_group_tests_name("export/https", tests, setup, rig_teardown);
 }
