@@ -271,15 +271,25 @@ static void hash_value(XXH3_state_t *h, const struct value *v, int depth)
 	}
 }
 
+/* In the place of an empty name, so that the key stays the only one. */
+static void name_unknown(struct resource *r)
+{
+	struct attr *a = attrs_find(&r->attrs, STR("service.name"));
+
+	r->service = STR("unknown_service");
+	if (a && (a->value.type == VALUE_STR || a->value.type == VALUE_EMPTY))
+		a->value = (struct value){ .type = VALUE_STR, .str = r->service };
+	else
+		attrs_add_str(&r->attrs, r->arena, "service.name", r->service);
+}
+
 void resource_seal(struct resource *r)
 {
 	XXH3_state_t *h = XXH3_createState();
 
 	r->service = attrs_str(&r->attrs, "service.name");
-	if (!r->service.len) {
-		r->service = STR("unknown_service");
-		attrs_add_str(&r->attrs, r->arena, "service.name", r->service);
-	}
+	if (!r->service.len)
+		name_unknown(r);
 	if (!h)
 		return;
 	XXH3_64bits_reset(h);

@@ -107,6 +107,25 @@ static void what_is_too_deep_is_empty(void **state)
 	expect(want);
 }
 
+/* A key comes once in a list: an empty name is replaced. */
+static void an_empty_service_has_one_name(void **state)
+{
+	static const struct value name[] = { { .type = VALUE_STR }, { .type = VALUE_EMPTY } };
+
+	for (size_t i = 0; i < ARRAY_LEN(name); i++) {
+		struct resource *r = resource_new();
+
+		attrs_add(&r->attrs, r->arena, STR("service.name"), name[i]);
+		attrs_add_int(&r->attrs, r->arena, "n", 1);
+		resource_seal(r);
+		begin();
+		attrs_json_otlp(&j, &r->attrs);
+		expect("\"attributes\":[{\"key\":\"service.name\",\"value\":{\"stringValue\":"
+		       "\"unknown_service\"}},{\"key\":\"n\",\"value\":{\"intValue\":\"1\"}}]");
+		resource_put(r);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -115,6 +134,7 @@ int main(void)
 		cmocka_unit_test(values_of_otlp),
 		cmocka_unit_test(strict_values_have_a_type),
 		cmocka_unit_test(what_is_too_deep_is_empty),
+		cmocka_unit_test(an_empty_service_has_one_name),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
