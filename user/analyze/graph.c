@@ -4,6 +4,9 @@
 
 #include <xxhash.h>
 
+/* Of a chain, the newest first: of very many that name one parent the older ones stay unpaired. */
+#define LOOKED_AT_MAX 64
+
 /* The client's span is what both ends can name: its own id, the server's parent. */
 static uint64_t key_of(const struct trace_id *trace, const struct span_id *span)
 {
@@ -41,16 +44,25 @@ static uint32_t *chain_of(struct analyze *a, uint64_t key)
 	return &a->slot[key & a->slot_mask];
 }
 
-/* Takes the other end out of its chain; the place in the ring is passed over later. */
-static struct waiting *take(struct analyze *a, uint64_t key, bool client)
+/* Out of its chain; the place in the ring is passed over later. */
+static void take(struct analyze *a, struct waiting *w)
 {
-	for (uint32_t *at = chain_of(a, key); *at; at = &a->ring[*at - 1].next) {
-		struct waiting *w = &a->ring[*at - 1];
+	*(w->prev ? &a->ring[w->prev - 1].next : chain_of(a, w->key)) = w->next;
+	if (w->next)
+		a->ring[w->next - 1].prev = w->prev;
+	w->key = 0;
+}
+
+static struct waiting *take_other(struct analyze *a, uint64_t key, bool client)
+{
+	uint32_t at = *chain_of(a, key);
+
+	for (int i = 0; at && i < LOOKED_AT_MAX; i++, at = a->ring[at - 1].next) {
+		struct waiting *w = &a->ring[at - 1];
 
 		if (w->key != key || w->client != client)
 			continue;
-		*at = w->next;
-		w->key = 0;
+		take(a, w);
 		return w;
 	}
 	return NULL;
@@ -101,8 +113,10 @@ void graph_tick(struct analyze *a)
 
 		if (w->key && a->now_ns - w->since_ns < a->cfg.wait_ns)
 			return;
-		if (w->key)
-			expire(a, take(a, w->key, w->client));
+		if (w->key) {
+			take(a, w);
+			expire(a, w);
+		}
 		pass_over(a);
 	}
 }
@@ -164,6 +178,8 @@ static void wait_for_other(struct analyze *a, const struct span *s, uint64_t key
 			       .client = client,
 			       .failed = s->status == STATUS_ERROR,
 			       .next = *chain };
+	if (w->next)
+		a->ring[w->next - 1].prev = at + 1;
 	name_copy(w->service, s->resource->service);
 	if (client)
 		set_peer(w, s);
@@ -218,7 +234,7 @@ void graph_push(struct analyze *a, const struct span *s)
 		return;
 	}
 	key = key_of(&s->trace_id, client ? &s->span_id : &s->parent_id);
-	other = take(a, key, !client);
+	other = take_other(a, key, !client);
 	if (other)
 		pair(a, s, other);
 	else

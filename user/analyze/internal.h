@@ -92,7 +92,7 @@ struct waiting {
 	char peer[WAITING_NAME]; /* of a client: what it called, as far as it says */
 	bool client, failed;
 	enum connection connection; /* of the peer, if nobody else comes */
-	uint32_t next;		    /* of the same slot, +1; 0: none */
+	uint32_t next, prev;	    /* of the same slot, +1; 0: none */
 };
 
 struct analyze {

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "analyze/analyze.h"
 #include "core/clock.h"
@@ -193,6 +194,36 @@ static void who_waits_in_vain_is_told_of(void **state)
 	analyze_free(a);
 }
 
+/* Several calls that name one parent, as of a batch that was sent twice: each is told of once, and
+ * what takes their places finds its own. */
+static void calls_of_one_parent_wait_on_their_own(void **state)
+{
+	const struct analyze_cfg cfg = { .waiting_max = 4 };
+	struct analyze *a = analyze_new(&cfg);
+	struct resource *shop = service("shop"), *bank = service("bank");
+	uint64_t now = NS_PER_S;
+
+	alarm(60); /* it went round in a circle */
+	for (int round = 0; round < 50; round++) {
+		analyze_tick(a, now += 10 * NS_PER_S);
+		for (uint8_t i = 0; i < 3; i++)
+			push(a, (uint8_t)(10 + i), 8, SPAN_SERVER, shop, 100, STATUS_UNSET,
+			     (struct attrs){ 0 });
+		analyze_tick(a, now + NS_PER_S);
+		push(a, 30, 40, SPAN_SERVER, bank, 100, STATUS_UNSET, (struct attrs){ 0 });
+		push(a, 40, 9, SPAN_CLIENT, shop, 100, STATUS_UNSET, (struct attrs){ 0 });
+	}
+	analyze_tick(a, now + 10 * NS_PER_S);
+	alarm(0);
+	expect(a, "traces_service_graph_unpaired_spans_total{client=\"\",server=\"shop\"} 150\n");
+	expect(a, "traces_service_graph_request_total{client=\"shop\",server=\"bank\","
+		  "connection_type=\"\"} 50\n");
+	expect(a, "traces_service_graph_dropped_spans_total 0\n");
+	resource_put(shop);
+	resource_put(bank);
+	analyze_free(a);
+}
+
 static void full_tables_are_said(void **state)
 {
 	const struct analyze_cfg cfg = { .series_max = 2, .waiting_max = 4 };
@@ -324,6 +355,7 @@ int main(void)
 		cmocka_unit_test(a_sampled_span_counts_for_all_it_stands_for),
 		cmocka_unit_test(both_ends_of_a_call_make_one_edge),
 		cmocka_unit_test(who_waits_in_vain_is_told_of),
+		cmocka_unit_test(calls_of_one_parent_wait_on_their_own),
 		cmocka_unit_test(full_tables_are_said),
 		cmocka_unit_test(hostile_names_are_cut),
 		cmocka_unit_test(targets_have_their_attributes),
