@@ -66,6 +66,9 @@ def case_every_answer_shows_the_same_trace(env):
               f"moved and doubled spans in {path}")
         equal(text.count('"0000000000000003"') > 0, True, f"the SDK's span in {path}")
         check("0000000000000005" in text or "AAAAAAAAAAU=" in text, f"the orphan in {path}")
+    for path in (f"/api/traces/{trace}?raw=true", f"/api/v3/traces/{trace}?rawTraces=true",
+                 f"/api/v3/traces{v3}&query.rawTraces=true"):
+        check("telltale." not in g.ask("GET", path), f"what was sent, as it is asked for in {path}")
     found = json.loads(g.ask("POST", "/traces/search", {"service": "front"}))["traces"][0]
     equal((found["spans"], found["orphans"]), (5, 1), "spans and orphans")
     equal((int(found["start_unix_nano"]), found["duration_ns"]), (t0, 1000 * MS), "when, by clocks that agree")

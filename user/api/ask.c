@@ -13,13 +13,20 @@
 
 /* ---- traces ---- */
 
+/* Jaeger's word for clocks as they were sent, and calls told of twice unmarked. */
+static bool is_raw(const struct call *c)
+{
+	return arg_number(c, "raw", 0) || arg_number(c, "rawTraces", 0) ||
+	       arg_number(c, "query.rawTraces", 0);
+}
+
 /* As it is stored where there is nothing to correct. */
-static struct trace *show_trace(const struct trace *found)
+static struct trace *show_trace(const struct call *c, const struct trace *found)
 {
 	struct adjusted done;
 	struct trace *t;
 
-	if (!trace_adjustable(found))
+	if (is_raw(c) || !trace_adjustable(found))
 		return trace_get(found);
 	t = trace_new(&found->id);
 	for (uint32_t i = 0; t && i < found->span_cnt; i++)
@@ -46,7 +53,7 @@ int api_trace_load(struct call *c, const struct trace_id *id, struct trace **ret
 
 	if (err)
 		return err;
-	shown = show_trace(stored);
+	shown = show_trace(c, stored);
 	trace_put(stored);
 	if (!shown)
 		return -ENOMEM;
@@ -151,7 +158,7 @@ struct page {
 static bool write_row(void *ctx, const struct search_trace *found)
 {
 	struct page *p = ctx;
-	struct trace *whole = show_trace(found->trace);
+	struct trace *whole = show_trace(p->call, found->trace);
 	struct search_trace shown = *found;
 	bool more;
 

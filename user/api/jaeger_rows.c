@@ -227,8 +227,12 @@ static const struct param operations[] = {
 	{ "service", PARAM_TEXT, .required = true, .min = 1, .max = NAME_MAX_BYTES },
 	{ "spanKind", PARAM_CHOICE, .choices = KINDS },
 };
+static const struct param archive[] = {
+	{ "id", PARAM_TRACE_ID, .required = true },
+};
 static const struct param trace[] = {
 	{ "id", PARAM_TRACE_ID, .required = true },
+	{ .name = "raw", .type = PARAM_BOOL },
 };
 static const struct param traces[] = {
 	{ "service", PARAM_TEXT, .min = 1, .max = NAME_MAX_BYTES },
@@ -256,7 +260,7 @@ static const struct endpoint rows[] = {
 	ROW("/api/traces", get_traces, traces),
 	ROW("/api/traces/{id}", get_trace, trace),
 	{ "POST", "/api/archive/{id}", post_archive, FAMILY_JAEGER, .slow = true, .stored = true,
-	  PARAMS(trace) },
+	  PARAMS(archive) },
 };
 
 const struct endpoints endpoints_jaeger = { rows, ARRAY_LEN(rows) };
