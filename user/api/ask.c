@@ -108,16 +108,31 @@ static bool number_of(struct str text, double *ret)
 	return end == copy + text.len && isfinite(*ret);
 }
 
+/* Exactly: a double has no room for every number of 64 bits. */
+static bool integer_of(struct str text, int64_t *ret)
+{
+	bool minus = text.len && text.p[0] == '-';
+	uint64_t u;
+
+	if (!str_to_u64(str_from(text, minus), &u) || u > (uint64_t)INT64_MAX + minus)
+		return false;
+	*ret = minus ? (int64_t)(0 - u) : (int64_t)u;
+	return true;
+}
+
 const struct cond *cond_loose(struct arena *mem, struct field f, struct str text)
 {
 	const struct cond *c =
 		cond_cmp(mem, f, CMP_EQ, (struct value){ .type = VALUE_STR, .str = text });
 	const struct cond *also = NULL;
+	struct value v = { .type = VALUE_INT };
 	double number;
 
 	if (str_eq(text, STR("true")) || str_eq(text, STR("false")))
 		also = cond_cmp(mem, f, CMP_EQ,
 				(struct value){ .type = VALUE_BOOL, .b = text.len == 4 });
+	else if (integer_of(text, &v.i))
+		also = cond_cmp(mem, f, CMP_EQ, v);
 	else if (number_of(text, &number))
 		also = cond_cmp(mem, f, CMP_EQ,
 				number == rint(number) && fabs(number) < 9e15
