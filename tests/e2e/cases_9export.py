@@ -311,7 +311,8 @@ def own_address():
 
 def case_our_own_receiver_is_refused(env):
     for listen, endpoint in (("127.0.0.1", "127.0.0.1"), ("127.0.0.1", "localhost"), ("[::1]", "[::1]"),
-                             ("0.0.0.0", "127.0.0.1"), ("[::]", "localhost"), ("LocalHost", "127.0.0.1")):
+                             ("0.0.0.0", "127.0.0.1"), ("[::]", "localhost"), ("LocalHost", "127.0.0.1"),
+                             ("[::1]", "localhost"), ("127.0.0.1", "x.localhost")):
         http, grpc = free_port(), free_port()
         where = ("--otlp-http", f"{listen}:{http}", "--otlp-grpc", f"{listen}:{grpc}")
         for args in (("--otlp-endpoint", f"http://me:s3cret@{endpoint}:{http}"),

@@ -136,6 +136,30 @@ out:
 	return err;
 }
 
+/* libcurl, like RFC 6761, takes localhost and what ends in .localhost for both loopbacks, whatever
+ * the resolver says. */
+static bool is_localhost(const char *host)
+{
+	struct str name = str_of(host), top = STR("localhost");
+
+	if (name.len && name.p[name.len - 1] == '.')
+		name.len--;
+	if (name.len > top.len && name.p[name.len - top.len - 1] != '.')
+		return false;
+	return name.len >= top.len && str_eq_nocase(str_from(name, name.len - top.len), top);
+}
+
+static bool localhost_is(const struct own_address *own)
+{
+	static const char *const loopback[] = { "127.0.0.1", "::1" };
+	struct in6_addr to;
+
+	for (size_t i = 0; i < ARRAY_LEN(loopback); i++)
+		if (text_to_in6(loopback[i], &to) && is_ours(&to, own))
+			return true;
+	return false;
+}
+
 int exporter_is_own(const char *url, const struct own_address *own, size_t cnt)
 {
 	struct addrinfo hint = { .ai_socktype = SOCK_STREAM }, *list = NULL;
@@ -152,11 +176,16 @@ int exporter_is_own(const char *url, const struct own_address *own, size_t cnt)
 	/* The name is asked for only where the port would fit. */
 	if (!result)
 		goto out;
+	result = 0;
+	if (is_localhost(host)) {
+		for (size_t i = 0; i < cnt && !result; i++)
+			result = own[i].port == number && localhost_is(&own[i]);
+		goto out;
+	}
 	if (getaddrinfo(host, port, &hint, &list)) {
 		result = -EHOSTUNREACH;
 		goto out;
 	}
-	result = 0;
 	for (struct addrinfo *a = list; a && !result; a = a->ai_next)
 		for (size_t i = 0; i < cnt && !result; i++)
 			result = own[i].port == number && to_in6(a->ai_addr, &to) &&

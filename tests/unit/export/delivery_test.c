@@ -349,6 +349,10 @@ static void our_own_receivers_are_known(void **state)
 
 	assert_int_equal(exporter_is_own("http://127.0.0.1:4318/v1/traces", own, 2), 1);
 	assert_int_equal(exporter_is_own("http://localhost:4318/v1/traces", own, 2), 1);
+	assert_int_equal(exporter_is_own("http://localhost:4317/", own, 2), 1);
+	assert_int_equal(exporter_is_own("http://Collector.LocalHost:4318/", own, 2), 1);
+	assert_int_equal(exporter_is_own("localhost.:4317", own, 2), 1);
+	assert_int_equal(exporter_is_own("http://localhost:4319/", own, 2), 0);
 	assert_int_equal(exporter_is_own("http://0.0.0.0:4318/", own, 2), 1);
 	assert_int_equal(exporter_is_own("http://[::ffff:127.0.0.1]:4318/", own, 2), 1);
 	assert_int_equal(exporter_is_own("http://[::1]:4317", own, 2), 1);
