@@ -119,17 +119,20 @@ static int load_list(struct sources *s, const json_t *root, char why[SOURCE_WHY_
 static int load(struct sources *s, char why[SOURCE_WHY_MAX])
 {
 	struct buf text = { .cap = FILE_MAX };
+	char cause[SOURCE_WHY_MAX] = "";
 	json_t *root = NULL;
 	int err = s->file ? read_file(s->file, &text) : -ENOENT;
 
 	if (err == -ENOENT) {
 		err = 0;
 	} else if (err) {
-		snprintf(why, SOURCE_WHY_MAX, "%s: %s", s->file, strerror(-err));
+		snprintf(cause, sizeof(cause), "%s", strerror(-err));
 	} else {
-		root = body_parse(buf_str(&text), why);
-		err = root ? load_list(s, root, why) : -EBADMSG;
+		root = body_parse(buf_str(&text), cause);
+		err = root ? load_list(s, root, cause) : -EBADMSG;
 	}
+	if (err)
+		snprintf(why, SOURCE_WHY_MAX, "%.120s: %.130s", s->file, cause);
 	json_decref(root);
 	buf_fini(&text);
 	return err;
@@ -183,7 +186,7 @@ static void audit(const struct sources *s, const char *peer, const struct source
 static int apply(struct sources *s, const struct source *before, const struct source *after,
 		 char why[SOURCE_WHY_MAX])
 {
-	if (before && !before->enabled)
+	if (before && (!before->enabled || before->failed))
 		before = NULL;
 	if (after && !after->enabled)
 		after = NULL;
@@ -263,8 +266,12 @@ static int list_all(void *ctx, void (*row)(void *row_ctx, const struct source *s
 	struct sources *s = ctx;
 
 	pthread_mutex_lock(&s->lock);
-	for (size_t i = 0; i < s->cnt; i++)
-		row(row_ctx, &s->list[i]);
+	for (size_t i = 0; i < s->cnt; i++) {
+		struct source shown = s->list[i];
+
+		shown.enabled &= !shown.failed;
+		row(row_ctx, &shown);
+	}
 	pthread_mutex_unlock(&s->lock);
 	return 0;
 }
@@ -366,8 +373,9 @@ int sources_open(const struct sources_cfg *cfg, struct sources **ret_sources,
 
 		if (!apply(s, NULL, &s->list[i], cause))
 			continue;
-		s->list[i].enabled = false;
-		log_warn("source %s: %s; it is disabled", s->list[i].id, cause);
+		s->list[i].failed = true;
+		log_warn("source %s: %s; it is disabled until the next start or change",
+			 s->list[i].id, cause);
 	}
 	*ret_sources = s;
 	return 0;

@@ -23,6 +23,7 @@ struct source {
 	char id[SOURCE_ID_MAX]; /* given by sources_add() */
 	enum source_kind kind;
 	bool enabled;
+	bool failed;		      /* it could not be had at the start; the list's own */
 	bool exclude;		      /* SOURCE_PROCESS: what it matches is left alone */
 	uint32_t pid;		      /* 0: any */
 	uint16_t port;		      /* it listens on; 0: any */

@@ -186,6 +186,27 @@ static void what_cannot_be_applied_or_kept_is_not_listed(void **state)
 	assert_int_equal(ask("GET", "/traces/sources", NULL), 503);
 }
 
+/* A port that was taken for once does not switch a receiver off for ever. */
+static void what_fails_at_one_start_is_tried_at_the_next(void **state)
+{
+	reopen();
+	assert_int_equal(ask("POST", "/traces/sources", "{\"kind\":\"process\",\"name\":\"a\"}"),
+			 201);
+	refuse = -EBUSY;
+	reopen();
+	refuse = 0;
+	assert_int_equal(ask("GET", "/traces/sources", NULL), 200);
+	assert_non_null(strstr(page, "\"enabled\":false"));
+	assert_int_equal(ask("POST", "/traces/sources", "{\"kind\":\"process\",\"name\":\"b\"}"),
+			 201);
+	assert_string_equal(applied, "[>b]");
+	reopen();
+	assert_string_equal(applied, "[>a][>b]");
+	assert_int_equal(ask("GET", "/traces/sources", NULL), 200);
+	assert_null(strstr(page, "\"enabled\":false"));
+	unlink(file);
+}
+
 static void there_is_a_limit(void **state)
 {
 	char body[64];
@@ -212,7 +233,7 @@ static void a_file_that_is_none_is_said(void **state)
 		fclose(f);
 		assert_int_equal(sources_open(&(struct sources_cfg){ .file = file }, &other, why),
 				 -EBADMSG);
-		assert_true(why[0]);
+		assert_non_null(strstr(why, "/sources.json: "));
 	}
 	assert_null(other);
 	sources_close(NULL);
@@ -241,6 +262,7 @@ int main(void)
 		cmocka_unit_test(sources_are_added_changed_and_removed),
 		cmocka_unit_test(what_makes_no_sense_is_refused),
 		cmocka_unit_test(what_cannot_be_applied_or_kept_is_not_listed),
+		cmocka_unit_test(what_fails_at_one_start_is_tried_at_the_next),
 		cmocka_unit_test(there_is_a_limit),
 		cmocka_unit_test(a_file_that_is_none_is_said),
 	};
