@@ -303,9 +303,19 @@ static bool caller_said_no(const struct span *sp)
 	       str_eq(sp->scope->name, scope_capture.name);
 }
 
+/* What a sampler before ours rejected. One that let through what it says to have rejected did not
+ * go by these digits: it decides nothing here. */
+static uint64_t threshold_before(const struct span *sp, uint64_t randomness)
+{
+	uint64_t threshold = tracestate_threshold(sp->trace_state);
+
+	return threshold <= randomness ? threshold : 0;
+}
+
 /* Whether it goes on now, and by which threshold. Under the lock. */
 static bool admit(struct sampler *s, const struct span *sp, uint64_t *ret_threshold)
 {
+	uint64_t randomness = trace_randomness(&sp->trace_id, sp->trace_state);
 	const struct sample_rule *rule = rule_of(s, sp);
 	int reason;
 
@@ -315,9 +325,8 @@ static bool admit(struct sampler *s, const struct span *sp, uint64_t *ret_thresh
 		return false;
 	}
 	*ret_threshold =
-		MAX(head_threshold(s, sp, rule, &reason), tracestate_threshold(sp->trace_state));
-	if (*ret_threshold >= THRESHOLD_ALL ||
-	    (*ret_threshold && trace_randomness(&sp->trace_id, sp->trace_state) < *ret_threshold)) {
+		MAX(head_threshold(s, sp, rule, &reason), threshold_before(sp, randomness));
+	if (*ret_threshold >= THRESHOLD_ALL || randomness < *ret_threshold) {
 		book_add(&s->books.dropped[reason], 1);
 		return false;
 	}

@@ -114,6 +114,24 @@ static void what_others_rejected_is_not_forgotten(void **state)
 	sampler_free(s);
 }
 
+/* By a sampler that goes by something else, a trace id may be one that its threshold rejects. */
+static void always_is_always(void **state)
+{
+	const struct sample_cfg cfg = { .how = SAMPLE_ALWAYS };
+	struct got got = { 0 };
+	struct sampler *s = sampler_new(&cfg, (struct span_sink){ 0 });
+
+	for (uint64_t i = 0; i < 100; i++) {
+		struct span sp = span_of(i, "GET /", 1000);
+
+		sp.trace_state = STR("ot=th:8,other=1");
+		sampler_push(s, &sp, (struct span_sink){ &got, count });
+	}
+	assert_int_equal(got.spans, 100);
+	assert_int_equal(got.adjusted, 200);
+	sampler_free(s);
+}
+
 static void never_and_an_unsampled_caller_are_a_no(void **state)
 {
 	const struct sample_cfg never = { .how = SAMPLE_NEVER };
@@ -395,6 +413,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_ratio_keeps_its_share_and_counts_stay_true),
 		cmocka_unit_test(what_others_rejected_is_not_forgotten),
+		cmocka_unit_test(always_is_always),
 		cmocka_unit_test(never_and_an_unsampled_caller_are_a_no),
 		cmocka_unit_test(a_rule_for_a_service_goes_first),
 		cmocka_unit_test(a_rate_is_a_hard_limit_and_traces_stay_whole),
