@@ -101,7 +101,8 @@ static void move(struct trace *t, struct span *s, int64_t add_ns)
 	s->start_ns += (uint64_t)add_ns;
 	s->end_ns += (uint64_t)add_ns;
 	for (uint32_t i = 0; i < s->event_cnt; i++)
-		s->events[i].time_ns += (uint64_t)add_ns;
+		if (s->events[i].time_ns > (uint64_t)llabs(add_ns)) /* not those that say none */
+			s->events[i].time_ns += (uint64_t)add_ns;
 	attrs_add_int(&s->attrs, t->arena, "telltale.clock_skew_ns", add_ns);
 }
 

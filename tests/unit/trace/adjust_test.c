@@ -51,6 +51,11 @@ static struct trace *trace_of(const struct want *w, size_t cnt)
 				  .resource = w[i].resource,
 				  .scope = w[i].scope ? w[i].scope : &scope_capture };
 
+		struct span_event events[] = { { .name = STR("no time") },
+					       { .name = STR("e"), .time_ns = s.start_ns } };
+
+		s.events = events;
+		s.event_cnt = ARRAY_LEN(events);
 		if (w[i].method)
 			attrs_add_str(&s.attrs, mem, "http.request.method", str_of(w[i].method));
 		if (w[i].peer)
@@ -93,6 +98,8 @@ static void a_server_is_moved_into_its_call_with_all_below(void **state)
 	assert_int_equal(got.moved, 2);
 	assert_int_equal(find(t, 3)->start_ns, T0 + 200 * NS_PER_US);
 	assert_int_equal(find(t, 4)->start_ns, T0 + 300 * NS_PER_US);
+	assert_int_equal(find(t, 3)->events[0].time_ns, 0);
+	assert_int_equal(find(t, 3)->events[1].time_ns, T0 + 200 * NS_PER_US);
 	assert_int_equal(skew(find(t, 3)), 5200 * NS_PER_US);
 	assert_int_equal(skew(find(t, 1)), 0);
 	assert_int_equal(t->spans[0]->span_id.b[0], 1); /* in order again */
