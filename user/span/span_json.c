@@ -47,8 +47,8 @@ static void add_events(struct json *j, const struct span *s)
 		json_open(j, '[');
 		for (uint32_t i = 0; i < s->event_cnt; i++) {
 			json_open(j, '{');
-			json_opt_u64_str(j, "timeUnixNano", s->events[i].time_ns);
-			json_opt_str(j, "name", s->events[i].name);
+			json_member_u64_str(j, "timeUnixNano", s->events[i].time_ns);
+			json_member_str(j, "name", s->events[i].name);
 			attrs_json_otlp(j, &s->events[i].attrs);
 			json_close(j, '}');
 		}
@@ -90,6 +90,7 @@ static void add_status(struct json *j, const struct span *s, enum span_json form
 	json_close(j, '}');
 }
 
+/* Names and times are there also when they are empty: readers with a schema rely on them. */
 void span_json(struct json *j, const struct span *s, enum span_json form)
 {
 	json_open(j, '{');
@@ -97,10 +98,10 @@ void span_json(struct json *j, const struct span *s, enum span_json form)
 	add_span_id(j, "spanId", &s->span_id, form);
 	json_opt_str(j, "traceState", s->trace_state);
 	add_span_id(j, "parentSpanId", &s->parent_id, form);
-	json_opt_str(j, "name", s->name);
+	json_member_str(j, "name", s->name);
 	add_enum(j, "kind", s->kind, span_kind_otlp(s->kind), form);
-	json_opt_u64_str(j, "startTimeUnixNano", s->start_ns);
-	json_opt_u64_str(j, "endTimeUnixNano", s->end_ns);
+	json_member_u64_str(j, "startTimeUnixNano", s->start_ns);
+	json_member_u64_str(j, "endTimeUnixNano", s->end_ns);
 	attrs_json_otlp(j, &s->attrs);
 	add_events(j, s);
 	add_links(j, s, form);

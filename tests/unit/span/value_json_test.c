@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Values of attributes as JSON, plain and as OTLP has them. */
+/* Values of attributes as JSON, plain and as OTLP has them, and what holds them. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -126,6 +126,21 @@ static void an_empty_service_has_one_name(void **state)
 	}
 }
 
+/* The document says that they are there, and pages that check answers drop all of one without. */
+static void a_span_without_a_name_says_so(void **state)
+{
+	struct span_event event = { .time_ns = 0 };
+	const struct span s = {
+		.trace_id.b[15] = 1, .span_id.b[7] = 2, .events = &event, .event_cnt = 1
+	};
+
+	begin();
+	span_json(&j, &s, SPAN_JSON_OTLP);
+	expect("{\"traceId\":\"00000000000000000000000000000001\",\"spanId\":\"0000000000000002\","
+	       "\"name\":\"\",\"startTimeUnixNano\":\"0\",\"endTimeUnixNano\":\"0\","
+	       "\"events\":[{\"timeUnixNano\":\"0\",\"name\":\"\"}]}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -135,6 +150,7 @@ int main(void)
 		cmocka_unit_test(strict_values_have_a_type),
 		cmocka_unit_test(what_is_too_deep_is_empty),
 		cmocka_unit_test(an_empty_service_has_one_name),
+		cmocka_unit_test(a_span_without_a_name_says_so),
 	};
 	int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
