@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The spans of a batch by trace, since Kafka keeps order and place by key: whoever reads one
- * partition sees whole traces. Each message is framed by 16 bytes of trace id, the number of spans
- * and the length (32 bits each, little-endian).
+ * partition sees whole traces. What of a trace is longer than brokers take goes in several messages
+ * of one key. Each is framed by 16 bytes of trace id, the number of spans and the length (32 bits
+ * each, little-endian).
  */
 #include <errno.h>
 #include <stdlib.h>
 
 #include "export/kafka.h"
+
+/* Of spans; with their resources that is less than the 1,000,000 bytes that librdkafka sends and
+ * brokers take unless they are told otherwise. */
+#define MESSAGE_BYTES (512u << 10)
 
 static int by_trace(const void *a, const void *b)
 {
@@ -44,16 +49,18 @@ static int add_span(struct packer *scratch, const struct span *s, struct buf *ou
 static int add_body(struct packer *scratch, struct item *items, size_t cnt, const char *bytes,
 		    struct buf *out)
 {
-	size_t from = 0;
+	size_t from = 0, len = 0;
 	int err = 0;
 
 	qsort(items, cnt, sizeof(*items), by_trace);
-	for (size_t i = 1; !err && i <= cnt; i++) {
-		if (i < cnt &&
-		    !memcmp(&items[i].trace_id, &items[from].trace_id, sizeof(struct trace_id)))
+	for (size_t i = 0; !err && i < cnt; i++) {
+		len += items[i].len;
+		if (i + 1 < cnt && len + items[i + 1].len <= MESSAGE_BYTES &&
+		    !memcmp(&items[i + 1].trace_id, &items[i].trace_id, sizeof(struct trace_id)))
 			continue;
-		err = add_message(scratch, items + from, i - from, bytes, out);
-		from = i;
+		err = add_message(scratch, items + from, i + 1 - from, bytes, out);
+		from = i + 1;
+		len = 0;
 	}
 	return err;
 }

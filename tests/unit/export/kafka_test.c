@@ -195,6 +195,28 @@ static void what_is_too_long_is_counted(void **state)
 	arena_free(g.mem);
 }
 
+/* The many spans of one trace are more than a broker takes at once; they keep their key. */
+static void a_large_trace_goes_in_several_messages(void **state)
+{
+	static char text[1000];
+	struct gen g = { 5, arena_new(0) };
+	struct exporter *e;
+	struct span *s = gen_http_span(&g, rig_resource[0]);
+
+	memset(text, 'x', sizeof(text));
+	s->status_message = (struct str){ text, sizeof(text) };
+	begin();
+	e = rig_start((struct exporter_cfg){ .kind = "kafka" },
+		      rd_kafka_mock_cluster_bootstraps(cluster));
+	for (int i = 0; i < 2000; i++)
+		exporter_push(e, s);
+	assert_int_equal(rig_settle(STAGE).out, 2000);
+	assert_int_equal(consume(2000), 2000);
+	exporter_free(e, 0);
+	end();
+	arena_free(g.mem);
+}
+
 static void brokers_that_are_away_are_given_up(void **state)
 {
 	struct exporter *e;
@@ -239,6 +261,7 @@ int main(void)
 		cmocka_unit_test(each_trace_is_a_message_with_its_key),
 		cmocka_unit_test(a_broker_that_stumbles_is_tried_again),
 		cmocka_unit_test(what_is_too_long_is_counted),
+		cmocka_unit_test(a_large_trace_goes_in_several_messages),
 		cmocka_unit_test(brokers_that_are_away_are_given_up),
 		cmocka_unit_test(settings_are_checked),
 #else
