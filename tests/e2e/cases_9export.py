@@ -209,6 +209,7 @@ def case_a_full_queue_drops_and_counts(env):
         send(a, request(new_id(), 50))
     found = wait_for(lambda: (lambda b: b if b["in"] == 500 else None)(check_balance(a.port)["export_otlp_http"]), "500 spans")
     equal((found["held"], found["dropped"]), (100, 400), "held and dropped")
+    equal(a.err().count("export_otlp_http: its queue is full and spans are dropped"), 1, f"told in the log, once: {a.err()}")
     a.finish(signal.SIGTERM)
     check("100 spans could not be sent" in a.err(), f"what is lost at the end is told: {a.err()}")
     hang.close()

@@ -298,6 +298,7 @@ def case_health_of_a_full_spool(env):
     _, body = everything(200)
     wait_for(lambda: send(a, body) or "spool is full" in part(a, "export_otlp_http")[1], "the spool to be full", step=0.1)
     equal(part(a, "export_otlp_http")[0], 200, "status")
+    check("its spool is full and spans are dropped" in a.err(), f"told in the log: {a.err()}")
     a.end()
 
 

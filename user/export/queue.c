@@ -7,8 +7,11 @@
 #include <utlist.h>
 
 #include "core/clock.h"
+#include "core/log.h"
 
 #define BATCH_BYTES (3u << 20) /* gRPC servers commonly refuse messages of more than 4 MiB */
+
+#define TELL_NS (60 * NS_PER_S) /* what is full is so again and again */
 
 /* ---- batches ---- */
 
@@ -61,6 +64,16 @@ static void seal(struct queue *q)
 }
 
 /* ---- pushing; lock held ---- */
+
+static void tell_full(struct queue *q, const char *what)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (q->told_ns && now - q->told_ns < TELL_NS)
+		return;
+	q->told_ns = now;
+	log_warn("%s: its %s is full and spans are dropped", q->books.stage, what);
+}
 
 static int open_batch(struct queue *q)
 {
@@ -152,6 +165,8 @@ void queue_push(struct queue *q, const struct span *s)
 			pthread_cond_broadcast(&q->wake);
 	}
 	q->full = err == -ENOBUFS;
+	if (q->full)
+		tell_full(q, "queue");
 	book_add(&q->books.in, 1);
 	book_add(!err		   ? &q->books.held
 		 : err == -ENOBUFS ? &q->books.dropped[DROP_QUEUE_FULL]
@@ -206,6 +221,8 @@ void queue_settle(struct queue *q, uint64_t cnt, struct outcome o)
 	pthread_mutex_lock(&q->lock);
 	book_add(&q->books.held, 0 - cnt);
 	book_add(&q->books.dropped[o.reason], o.lost);
+	if (o.lost && o.reason == DROP_SPOOL_FULL)
+		tell_full(q, "spool");
 	book_add(&q->books.out, cnt - o.lost);
 	pthread_mutex_unlock(&q->lock);
 }

@@ -55,7 +55,8 @@ struct queue {
 	uint64_t open_since_ns; /* monotonic */
 	size_t bytes;		/* of all spans held here, their items included */
 	uint32_t spans;
-	bool full; /* the last span had no room, and none has been made since */
+	bool full;	  /* the last span had no room, and none has been made since */
+	uint64_t told_ns; /* monotonic: when the log last said that something is full; 0: never */
 	bool stop;
 	uint64_t stop_ns; /* monotonic; atomic; 0: not ending */
 	struct books books;
