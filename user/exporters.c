@@ -210,8 +210,8 @@ static void host_of(const char *address, char out[64])
 }
 
 /* 0, or -ELOOP after a line on standard error that says what would come of it. */
-static int refuse_own(const struct config_list *to, const struct own_address *own, size_t cnt,
-		      const char *what)
+static int refuse_own(const struct config *c, const char *option, const struct config_list *to,
+		      const struct own_address *own, size_t cnt, const char *what)
 {
 	char shown[256];
 
@@ -220,9 +220,9 @@ static int refuse_own(const struct config_list *to, const struct own_address *ow
 			continue;
 		config_show_urls(str_of(to->v[i]), shown, sizeof(shown));
 		fprintf(stderr,
-			"telltale: %s is our own receiver: %s; name another endpoint, or "
+			"telltale: %s: %s is our own receiver: %s; name another endpoint, or "
 			"--otlp-http off and --otlp-grpc off\n",
-			shown, what);
+			config_origin(c, option), shown, what);
 		return -ELOOP;
 	}
 	return 0;
@@ -246,11 +246,14 @@ int exporters_check_loop(const struct config *c, const char *http, uint16_t http
 		own[cnt] = (struct own_address){ host[cnt], grpc_port };
 		cnt++;
 	}
-	err = refuse_own(&c->otlp_urls, own, cnt, "spans would go round for ever");
+	err = refuse_own(c, "otlp-endpoint", &c->otlp_urls, own, cnt,
+			 "spans would go round for ever");
 	if (!err)
-		err = refuse_own(&c->zipkin_endpoint, own, cnt, "spans would go round for ever");
+		err = refuse_own(c, "zipkin-endpoint", &c->zipkin_endpoint, own, cnt,
+				 "spans would go round for ever");
 	if (!err)
-		err = refuse_own(&c->kafka_brokers, own, cnt, "it does not speak Kafka");
+		err = refuse_own(c, "kafka-brokers", &c->kafka_brokers, own, cnt,
+				 "it does not speak Kafka");
 	return err;
 }
 

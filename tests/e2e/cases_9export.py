@@ -330,6 +330,8 @@ def case_our_own_receiver_is_refused(env):
                  ("--kafka-brokers", f"127.0.0.1:1,localhost:{port}")):
         line = start_fails(env, *only, *args)
         check("our own receiver" in line, f"{args}: {line}")
+    line = start_fails(env, *only, environment={"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{port}"})
+    check("OTEL_EXPORTER_OTLP_ENDPOINT: " in line and "our own receiver" in line, f"where it comes from: {line}")
     for url in (f"http://{own_address()}:{port}", f"http://127.0.0.9:{port}"):
         line = start_fails(env, "--otlp-http", f"0.0.0.0:{port}", "--otlp-grpc", "off", "--quiet", "--otlp-endpoint", url)
         check("our own receiver" in line, f"{url}: {line}")
