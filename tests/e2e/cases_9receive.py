@@ -333,6 +333,20 @@ def case_ids_in_every_form(env):
     check(status == 202 and "4 of 4 spans rejected: 4 bad_id" in body.decode(), f"in Zipkin: {status} {body}")
 
 
+def case_who_sends_too_much_sees_the_answer(env):
+    """Not a connection that breaks while it is written to: plain clients look at the answer only after the last byte."""
+    g = Receiver(env, "--receive-max-body", "16M")
+    for headers, body, want in ((JSON, b" " * (30 << 20), 413), ({"Content-Type": "text/plain"}, b" " * (30 << 20), 415)):
+        status, _, text = g.post("/v1/traces", body, headers)
+        check(status == want and len(text) > 20, f"{status} {text}")
+    c = http.client.HTTPConnection("127.0.0.1", g.http, timeout=PATIENCE)
+    c.request("POST", "/v1/traces", (b" " * (1 << 20) for _ in range(30)), JSON, encode_chunked=True)
+    equal(c.getresponse().status, 413, "chunks without a length")
+    c.close()
+    equal(metrics(g.port)["telltale_receive_held_bytes"][()], 0, "bytes held")
+    equal(g.finish(signal.SIGTERM), 0, "exit status")
+
+
 def case_children_of_shared_spans(env):
     """Zipkin's default: one id for both halves of a call, which the server's children name. They come first, in a request of their own."""
     g, trace_id, now = gateway(env), new_id(), time.time_ns() // 1000

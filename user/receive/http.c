@@ -2,7 +2,8 @@
 /*
  * The HTTP server, one thread of it: libmicrohttpd with epoll. A request is suspended while what it
  * carried becomes durable, and answered from then on. What is refused early is still read to its
- * end when it is short, so that the client sees the answer and not a reset.
+ * end when it is not much longer than what is taken, so that the client sees the answer and not a
+ * reset.
  */
 #include <errno.h>
 #include <microhttpd.h>
@@ -233,6 +234,20 @@ static enum MHD_Result finish(struct request *r)
 
 /* ---- libmicrohttpd's callbacks ---- */
 
+/* What is read of a body that is refused. */
+static size_t drain_max(const struct request *r)
+{
+	return 2 * MAX(r->server->gate->cfg.body_max, (size_t)DRAIN_BYTES);
+}
+
+/* Before any of it has come; what comes too fast is not taken in to be thrown away. */
+static bool is_drained(const struct request *r, uint64_t len)
+{
+	bool fast = r->answer.http == 429 || r->answer.http == 503;
+
+	return len <= (fast ? DRAIN_BYTES : drain_max(r)) && !header(r, "Expect");
+}
+
 static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *conn, const char *path,
 			     const char *method, void **req)
 {
@@ -246,20 +261,19 @@ static enum MHD_Result begin(struct http_server *s, struct MHD_Connection *conn,
 	r->conn = conn;
 	wait_for(conn, PATIENCE_REQUEST, s->gate->cfg.request_s);
 	len = look_at_headers(r, path, method);
-	if (r->answer.http && (len > DRAIN_BYTES || header(r, "Expect")))
+	if (r->answer.http && !is_drained(r, len))
 		return send_answer(r);
 	return MHD_YES;
 }
 
 static enum MHD_Result take_piece(struct request *r, const char *p, size_t len)
 {
-	const struct receive_cfg *cfg = &r->server->gate->cfg;
 	int err;
 
 	if (r->answer.http) {
 		/* refused: the rest is read, but not without end */
 		r->body.wire += len;
-		return r->body.wire > MAX(cfg->body_max, (size_t)DRAIN_BYTES) ? MHD_NO : MHD_YES;
+		return r->body.wire > drain_max(r) ? MHD_NO : MHD_YES;
 	}
 	err = body_add(&r->body, p, len);
 	if (err) {
