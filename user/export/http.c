@@ -52,7 +52,8 @@ static void send_body(void *conn, struct str body, const uint64_t *stop_ns, stru
 	if (success || !r.status)
 		snprintf(ret->text, sizeof(ret->text), "%s", success ? a.message : r.error);
 	else
-		snprintf(ret->text, sizeof(ret->text), "HTTP status %ld%s%.160s", r.status,
+		snprintf(ret->text, sizeof(ret->text), "HTTP status %ld%s%s%.140s", r.status,
+			 r.status == 413 ? " (too large: see --export-batch)" : "",
 			 a.message[0] ? ", " : "", a.message);
 }
 
