@@ -124,6 +124,9 @@ void call_failed(struct call *c, int err, const char *what)
 		call_error(c, 500, "%s: that is more than one answer holds; ask for less", what);
 		break;
 	case EAGAIN: call_error(c, 503, "%s: the store is busy; try again", what); break;
+	case EIO:
+		call_error(c, 503, "%s: the store cannot be read now; the log says why", what);
+		break;
 	case ENOSPC: call_error(c, 503, "%s: no room on the disk; nothing was kept", what); break;
 	default: call_error(c, 500, "%s: %s", what, strerror(-err)); break;
 	}
