@@ -132,7 +132,7 @@ static int check_file(struct part *p, sqlite3 *db)
 	if (err)
 		return err;
 	if (!version && !tables)
-		return -ENOENT; /* its first transaction never ended */
+		return -ENODATA; /* its first transaction never ended */
 	if (id != APPLICATION_ID || version != USER_VERSION)
 		return -EBADMSG;
 	err = sql_number(db, "SELECT value FROM meta WHERE key='begin'", &p->begin_ns);
@@ -150,14 +150,15 @@ void part_remove_files(struct engine *e, uint64_t seq)
 	part_put(p);
 }
 
-/* Where there is no room to read it through a log, it is read without: when its own is empty. */
+/* Where there is no room to read it through a log, it is read without: when its own is empty. Where
+ * nothing may be written SQLite misses the file that it would share with others (-ENOENT). */
 static bool freeze(struct part *p, int err)
 {
 	bool read_only = p->engine->cfg.read_only;
 	char log[4096];
 	struct stat st;
 
-	if (err != -ENOSPC && !(read_only && (err == -EROFS || err == -EACCES)))
+	if (err != -ENOSPC && !(read_only && (err == -EROFS || err == -EACCES || err == -ENOENT)))
 		return false;
 	snprintf(log, sizeof(log), "%s%s", p->path, suffix[1]);
 	p->frozen = stat(log, &st) != 0 || st.st_size == 0;
@@ -195,10 +196,10 @@ int part_open(struct engine *e, uint64_t seq, struct part **ret_part)
 	err = try_file(p, &v);
 	if (err && freeze(p, err))
 		err = try_file(p, &v);
-	if (err == -ENOENT && !e->cfg.read_only)
+	if (err == -ENODATA && !e->cfg.read_only)
 		remove_files(p->path);
-	if (err)
-		return err;
+	if (err) /* what is there and cannot be opened is not to be passed over */
+		return err == -ENODATA ? -ENOENT : err == -ENOENT ? -EIO : err;
 	p->end_ns = p->begin_ns;
 	for (uint32_t i = 0; i < v.list->cnt; i++)
 		p->end_ns = MAX(p->end_ns, v.list->row[i].received_ns);

@@ -239,6 +239,45 @@ static void what_is_too_old_goes_from_a_full_disk(void **state)
 		usleep(10000);
 }
 
+static char lines[4096];
+
+static void note_line(void *ctx, const char *line)
+{
+	snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "%s\n", line);
+}
+
+static void a_store_that_may_not_be_written_can_be_read(void **state)
+{
+	make_disk(4096);
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(push_batch(0), 0);
+	close_store(&f);
+	assert_int_equal(mount(NULL, disk, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(open_store(&f), -EROFS);
+	f.cfg.read_only = true;
+	assert_int_equal(open_store(&f), 0);
+	assert_true(has_batch(0));
+	assert_int_equal(stats_of(f.store).bad_partitions, 0);
+	assert_int_equal(store_check(f.store, note_line, NULL), 0);
+}
+
+/* As a copy may be: its log without the file that readers share. */
+static void a_log_that_cannot_be_read_is_told_of(void **state)
+{
+	char log[160];
+
+	make_disk(4096);
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(push_batch(0), 0);
+	snprintf(log, sizeof(log), "%s/part-0000000001.db-wal", where);
+	close_store(&f);
+	write_ballast(log, 4096);
+	assert_int_equal(mount(NULL, disk, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	f.cfg.read_only = true;
+	assert_int_equal(open_store(&f), 0);
+	assert_int_equal(stats_of(f.store).bad_partitions, 1);
+}
+
 /* ---- corruption ---------------------------------------------------------------------------- */
 
 static void sql(const char *file, const char *text)
@@ -250,13 +289,6 @@ static void sql(const char *file, const char *text)
 	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(db);
-}
-
-static char lines[4096];
-
-static void note_line(void *ctx, const char *line)
-{
-	snprintf(lines + strlen(lines), sizeof(lines) - strlen(lines), "%s\n", line);
 }
 
 static void corrupt_and_look(const char *how)
@@ -500,6 +532,8 @@ int main(void)
 		CASE(a_full_disk_refuses_serves_and_recovers),
 		CASE(a_store_opens_on_a_full_disk),
 		CASE(what_is_too_old_goes_from_a_full_disk),
+		CASE(a_store_that_may_not_be_written_can_be_read),
+		CASE(a_log_that_cannot_be_read_is_told_of),
 		CASE(a_corrupted_body_is_named_and_skipped),
 		CASE(a_corrupted_filter_is_named_and_skipped),
 		CASE(a_body_that_is_not_there_is_named_and_skipped),
