@@ -218,6 +218,13 @@ static int read_status(const json_t *v, struct asked *a, char *why)
 	return 0;
 }
 
+/* Of an empty name, too: a span may have none. */
+static const struct cond *named(struct asked *a, enum field_kind kind, struct str name)
+{
+	return cond_cmp(a->mem, (struct field){ .kind = kind }, CMP_EQ,
+			(struct value){ .type = VALUE_STR, .str = name });
+}
+
 int find_read_member(struct call *c, const char *key, const json_t *v, struct asked *a,
 		     bool *ret_known, char why[BODY_WHY_MAX])
 {
@@ -229,7 +236,7 @@ int find_read_member(struct call *c, const char *key, const json_t *v, struct as
 	if (!strcmp(key, "service") || !strcmp(key, "operation")) {
 		err = read_text(c, v, key, &s, why);
 		if (!err)
-			asked_str(a, key[0] == 's' ? FIELD_SERVICE : FIELD_NAME, s);
+			asked_and(a, named(a, key[0] == 's' ? FIELD_SERVICE : FIELD_NAME, s));
 		return err;
 	}
 	if (!strcmp(key, "kind"))
@@ -345,8 +352,11 @@ static int read_own(struct call *c, const char *key, const json_t *v, struct fin
 		return read_as(v, key, PARAM_TIME, &q->range.to_ns, why);
 	if (!strcmp(key, "min_trace_duration"))
 		return read_as(v, key, PARAM_DURATION, &q->duration_min_ns, why);
-	if (!strcmp(key, "max_trace_duration"))
-		return read_as(v, key, PARAM_DURATION, &q->duration_max_ns, why);
+	if (!strcmp(key, "max_trace_duration")) {
+		int err = read_as(v, key, PARAM_DURATION, &q->duration_max_ns, why);
+
+		return !err && !q->duration_max_ns ? refuse(why, key, "longer than 0") : err;
+	}
 	if (!strcmp(key, "structure"))
 		return read_structure(c, v, f, why);
 	if (!strcmp(key, "traceql"))
