@@ -221,12 +221,16 @@ static int otel_exporters(struct config *c, char *const *env, char why[CONFIG_WH
 		{ "console", "export-stdout", "true" },
 		{ "none", NULL, NULL },
 	};
+	static const struct standard switches[] = { { "true", NULL, NULL },
+						    { "false", NULL, NULL } };
 	/* gives way to the exporter's own variable */
 	const struct source src = { RANK_DEFAULT, "OTEL_TRACES_EXPORTER" };
-	bool disabled = str_eq_nocase(str_trim(env_get(env, "OTEL_SDK_DISABLED")), STR("true"));
+	const struct source off = { RANK_OTEL, "OTEL_SDK_DISABLED" };
+	struct str word = str_trim(env_get(env, "OTEL_SDK_DISABLED"));
+	bool disabled = str_eq_nocase(word, STR("true"));
 	struct str left = disabled ? STR("") : env_get(env, "OTEL_TRACES_EXPORTER"), one;
 	bool named = left.len, otlp = false, zipkin = false;
-	int err = 0;
+	int err = otel_word(c, word, off, switches, ARRAY_LEN(switches), why);
 
 	while (left.len && !err) {
 		one = item_next(&left);

@@ -204,6 +204,8 @@ static void variables_are_read_as_the_standard_says(void **state)
 			(char *)"OTEL_TRACES_EXPORTER=otlp,zipkin,console",
 			(char *)"OTEL_EXPORTER_OTLP_ENDPOINT=http://otel:1", NULL };
 	char *bare[] = { (char *)"OTEL_TRACES_EXPORTER=otlp", NULL };
+	char *one[] = { (char *)"OTEL_SDK_DISABLED=1",
+			(char *)"OTEL_EXPORTER_OTLP_ENDPOINT=http://otel:1", NULL };
 	struct config *c = good("gateway", forms);
 
 	assert_int_equal(c->warnings.cnt, 0);
@@ -221,6 +223,11 @@ static void variables_are_read_as_the_standard_says(void **state)
 	config_free(c);
 	c = good("gateway --otlp-endpoint http://asked:1", off);
 	assert_int_equal(c->otlp_urls.cnt, 1);
+	config_free(c);
+	c = good("gateway", one); /* true alone is true */
+	assert_int_equal(c->otlp_urls.cnt, 1);
+	assert_int_equal(c->warnings.cnt, 1);
+	assert_non_null(strstr(c->warnings.v[0], "OTEL_SDK_DISABLED: \"1\" is not known"));
 	config_free(c);
 	c = good("gateway", bare);
 	assert_int_equal(c->warnings.cnt, 1);
