@@ -102,6 +102,22 @@ def case_own_rest(env):
     equal([p["name"] for p in g.json("/health/ready")["parts"] if p["name"] == "store"], ["store"], "store in health")
 
 
+def case_chain_over_blocks(env):
+    """What came in two blocks of the store whose times overlap, one batch twice: the newest, each once."""
+    store, chain = env.path("store.chain"), "/traces/chains/all-of-it"
+    for odd in (0, 1):
+        g = Asked(env, "--store", store)
+        for number in [*range(odd, 10, 2)] * 2:
+            _, spans = shop_trace(number + 1)
+            spans[0][1]["attributes"] = [attribute("http.request.header.x-request-id", "all-of-it")]
+            g.send(spans[:1])
+        if not odd:
+            g.finish()
+    for limit in (1, 3, 7, 10):
+        found = g.json(f"{chain}?limit={limit}")
+        equal((ids(found["requests"], "trace_id"), found["truncated"]), ([*range(11 - limit, 11)], limit < 10), f"the newest {limit}")
+
+
 def case_jaeger(env):
     g = gateway(env)
     window = f"start={(NOW_S - 3600) * 10**6}&end={(NOW_S + 60) * 10**6}"

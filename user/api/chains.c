@@ -27,12 +27,13 @@ struct request_row {
 	uint64_t start_ns, duration_ns;
 };
 
-/* The newest 'size' requests. */
+/* The newest 'size' requests; twice as many are held, as blocks come newest first but overlap. */
 struct chain {
 	struct arena *mem;
 	struct str id;
 	struct request_row *row;
 	size_t cnt, size;
+	uint64_t floor_ns; /* older ones are not among them */
 	bool more;
 	bool failed;
 };
@@ -60,17 +61,47 @@ static struct str header_of(const struct span *s, struct str id)
 	return (struct str){ "", 0 };
 }
 
+/* In order of time; a caller before what it called. */
+static int by_time(const void *a, const void *b)
+{
+	const struct request_row *x = a, *y = b;
+	int order = memcmp(&x->trace_id, &y->trace_id, sizeof(x->trace_id));
+
+	if (x->start_ns != y->start_ns)
+		return x->start_ns < y->start_ns ? -1 : 1;
+	if (x->duration_ns != y->duration_ns)
+		return x->duration_ns > y->duration_ns ? -1 : 1;
+	return order ? order : memcmp(&x->span_id, &y->span_id, sizeof(x->span_id));
+}
+
+/* In order, each once (a batch that was sent again is stored twice), and no more than size. */
+static void prune(struct chain *c)
+{
+	size_t cnt = 0;
+
+	if (c->cnt)
+		qsort(c->row, c->cnt, sizeof(*c->row), by_time);
+	for (size_t i = 0; i < c->cnt; i++)
+		if (!i || by_time(&c->row[i], &c->row[cnt - 1]))
+			c->row[cnt++] = c->row[i];
+	c->cnt = cnt;
+	if (cnt <= c->size)
+		return;
+	c->more = true;
+	c->cnt = c->size;
+	memmove(c->row, &c->row[cnt - c->size], c->size * sizeof(*c->row));
+	c->floor_ns = c->row[0].start_ns;
+}
+
 static bool keep_request(void *ctx, const struct span *s)
 {
 	struct chain *c = ctx;
 	struct request_row *r;
 
-	if (!is_request(s))
+	if (!is_request(s) || s->start_ns < c->floor_ns)
 		return true;
-	if (c->cnt == c->size) {
-		c->more = true;
-		return false;
-	}
+	if (c->cnt == 2 * c->size)
+		prune(c);
 	r = &c->row[c->cnt++];
 	*r = (struct request_row){ .trace_id = s->trace_id,
 				   .span_id = s->span_id,
@@ -83,19 +114,6 @@ static bool keep_request(void *ctx, const struct span *s)
 				   .duration_ns = s->end_ns - s->start_ns };
 	c->failed = !r->service.p || !r->name.p;
 	return !c->failed;
-}
-
-/* In order of time; a caller before what it called. */
-static int by_time(const void *a, const void *b)
-{
-	const struct request_row *x = a, *y = b;
-	int order = memcmp(&x->trace_id, &y->trace_id, sizeof(x->trace_id));
-
-	if (x->start_ns != y->start_ns)
-		return x->start_ns < y->start_ns ? -1 : 1;
-	if (x->duration_ns != y->duration_ns)
-		return x->duration_ns > y->duration_ns ? -1 : 1;
-	return order ? order : memcmp(&x->span_id, &y->span_id, sizeof(x->span_id));
 }
 
 static const struct cond *condition(struct call *c, struct str id)
@@ -163,6 +181,7 @@ static void get_chain(struct call *c)
 	struct field fields[ARRAY_LEN(headers)];
 	struct scan q = { .fields = fields,
 			  .field_cnt = ARRAY_LEN(fields),
+			  .floor_ns = &chain.floor_ns,
 			  .deadline_ns = c->deadline_ns };
 	int err;
 
@@ -171,7 +190,7 @@ static void get_chain(struct call *c)
 	if (!ask_range(c, "start", "end", 0, &q.range))
 		return;
 	q.where = condition(c, chain.id);
-	chain.row = arena_alloc_raw(c->mem, chain.size * sizeof(*chain.row));
+	chain.row = arena_alloc_raw(c->mem, 2 * chain.size * sizeof(*chain.row));
 	err = q.where && chain.row ? store_scan(c->cfg->store, &q, keep_request, &chain) : -ENOMEM;
 	if (!err && chain.failed)
 		err = -ENOMEM;
@@ -183,7 +202,7 @@ static void get_chain(struct call *c)
 		call_error(c, 404, "no request with this id is stored");
 		return;
 	}
-	qsort(chain.row, chain.cnt, sizeof(*chain.row), by_time);
+	prune(&chain);
 	write_chain(c, &chain);
 }
 
