@@ -118,6 +118,14 @@ def case_chain_over_blocks(env):
         equal((ids(found["requests"], "trace_id"), found["truncated"]), ([*range(11 - limit, 11)], limit < 10), f"the newest {limit}")
 
 
+def case_calls_of_batches_sent_again(env):
+    g = Asked(env)
+    for number in [1, 2, 3, 1, 2, 3]:
+        g.send(shop_trace(number)[1])
+    equal(g.json("/api/dependencies?lookback=3600000")["data"],
+          [{"parent": "frontend", "child": "cart", "callCount": 3}], "calls, each once")
+
+
 def case_jaeger(env):
     g = gateway(env)
     window = f"start={(NOW_S - 3600) * 10**6}&end={(NOW_S + 60) * 10**6}"

@@ -57,6 +57,29 @@ static int by_id(const void *a, const void *b)
 	return memcmp(&x->id, &y->id, sizeof(x->id));
 }
 
+static int by_all(const void *a, const void *b)
+{
+	const struct node *x = a, *y = b;
+	int order = by_id(a, b);
+
+	if (!order)
+		order = memcmp(&x->parent, &y->parent, sizeof(x->parent));
+	return order ? order : (x->service > y->service) - (x->service < y->service);
+}
+
+/* By id, each once: a batch that was sent again is stored twice. */
+static void put_in_order(struct graph *g)
+{
+	uint32_t cnt = 0;
+
+	if (g->cnt)
+		qsort(g->node, g->cnt, sizeof(*g->node), by_all);
+	for (uint32_t i = 0; i < g->cnt; i++)
+		if (!i || by_all(&g->node[i], &g->node[cnt - 1]))
+			g->node[cnt++] = g->node[i];
+	g->cnt = cnt;
+}
+
 /* Counts who found a parent; who did not stays. */
 static void settle(struct graph *g)
 {
@@ -67,8 +90,7 @@ static void settle(struct graph *g)
 		g->err = -ENOMEM;
 		return;
 	}
-	if (g->cnt)
-		qsort(g->node, g->cnt, sizeof(*g->node), by_id);
+	put_in_order(g);
 	for (uint32_t i = 0; i < g->cnt; i++) {
 		const struct node *n = &g->node[i], *parent;
 		const struct node want = { .trace = n->trace, .id = n->parent };
