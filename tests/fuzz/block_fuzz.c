@@ -111,20 +111,33 @@ static bool visit_value(void *ctx, const struct value *v)
 /* Each kind of need on its own, over what the conditions select. */
 static void sift_body(struct block *b, const struct cond *where)
 {
-	static uint64_t mark;
-	static bool passes = true;
-	static struct part_sum sum;
+	static uint8_t parts = 2;
+	static bool passes;
 	const struct need of = { .op = NEED_SPANS, .where = where };
 	struct need need = { .left = &of, .right = &of, .where = where, .least = 2 };
-	struct apart apart = { .known = UINT64_MAX, .mark = &mark };
-	struct sieve sieve = { .need = &need, .apart = &apart, .passes = &passes, .sum = &sum };
+	struct apart apart;
+	struct sieve sieve = { .need = &need, .apart = &apart, .passes = &passes };
 	struct scan q = { .sieve = &sieve };
 
-	for (need.op = NEED_SPANS; need.op <= NEED_BESIDE; need.op++)
+	if (apart_begin(&apart, 0, 1))
+		abort();
+	apart.mark[0] = 0;
+	apart_ready(&apart);
+	for (need.op = NEED_SPANS; need.op <= NEED_BESIDE; need.op++) {
+		struct stitch *s;
+
+		apart.cnt = 0;
 		block_scan_sifted(b, &q, need.op & 1, visit_span, NULL);
-	apart.cnt = 1;
-	block_sum_up(b, &sieve, 0);
-	touched += sum_may_need(&sum, &need);
+		apart.cnt = 1; /* every trace: no bit of a mark is known */
+		apart.parts = &parts;
+		passes = true;
+		s = stitch_new(&need, &apart, &passes, 4 * BLOCK_SPANS_MAX);
+		if (s && !block_stitch(b, s, 0) && !block_stitch(b, s, 0))
+			touched += !stitch_judge(s, true) && passes;
+		stitch_free(s);
+	}
+	apart.parts = NULL;
+	apart_end(&apart);
 }
 
 static void read_body(struct str body)
@@ -167,8 +180,10 @@ static void read_filter(struct str filter)
 	static const struct trace_id id;
 	struct block_index x = index_;
 	uint64_t marks[64] = { 0 };
-	struct trace_set set;
 	uint32_t cnt;
+	struct trace_set set;
+	struct apart apart;
+	uint8_t parts = 0;
 
 	if (block_filter_check(filter))
 		return;
@@ -179,12 +194,17 @@ static void read_filter(struct str filter)
 	if (!trace_set_init(&set, &id, 1))
 		touched += block_may_have_traces(filter, &set, &cnt);
 	trace_set_fini(&set);
+	if (apart_begin(&apart, UINT64_MAX, 1))
+		abort();
+	apart.mark[0] = marks[0];
+	apart_ready(&apart);
+	apart.parts = &parts;
+	apart_note(&apart, filter);
+	apart.parts = NULL;
 	for (size_t i = 0; i < ARRAY_LEN(cond); i++) {
 		const struct need root = { .op = NEED_ROOT, .where = cond[i] };
-		uint64_t mark = marks[0];
 		bool passes = true, doubled;
 		struct part_sum sum = { 0 };
-		struct apart apart = { .known = UINT64_MAX, .mark = &mark, .cnt = 1 };
 		struct sieve s = {
 			.need = &root, .apart = &apart, .passes = &passes, .sum = &sum, .any = true
 		};
@@ -194,6 +214,7 @@ static void read_filter(struct str filter)
 		touched += block_has_apart(filter, &s);
 		block_sum_most(&x, filter, &s);
 	}
+	apart_end(&apart);
 }
 
 /* Pairs of (offset, byte) are written over p. */

@@ -16,6 +16,9 @@
 /* Traces looked at before all are sifted, and before those in several places are too. */
 #define SIFT_AFTER   FIND_MIN
 #define NARROW_AFTER (3 * FIND_MIN)
+/* Spans of the latter that are looked at for the first time, and how many times as many then. */
+#define NARROW_FIRST (32u << 10)
+#define NARROW_STEP  32u
 /* What looking at one trace may take beside the trace. */
 #define SCRATCH_MAX (256u << 20)
 
@@ -185,6 +188,7 @@ static int hunt_run(struct hunt *h, const struct place *page)
 {
 	uint32_t want = MIN(MAX(h->limit + 1, FIND_MIN), FIND_MAX);
 	struct place cursor = page ? *page : (struct place){ 0 };
+	uint64_t narrow = NARROW_FIRST;
 	bool all = false;
 	int err = 0;
 
@@ -196,7 +200,9 @@ static int hunt_run(struct hunt *h, const struct place *page)
 		if (h->end->traces >= SIFT_AFTER)
 			err = finder_sift(&h->finder);
 		if (!err && h->end->traces >= NARROW_AFTER)
-			err = finder_narrow(&h->finder);
+			err = finder_narrow(&h->finder, narrow);
+		if (h->end->traces >= NARROW_AFTER)
+			narrow = MIN(narrow * NARROW_STEP, UINT32_MAX);
 		if (!err)
 			err = finder_run(&h->finder, from, want, &all);
 		if (!err)

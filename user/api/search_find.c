@@ -186,12 +186,21 @@ int finder_sift(struct finder *f)
 	return err == -EOPNOTSUPP || err == -E2BIG ? 0 : err;
 }
 
-int finder_narrow(struct finder *f)
+/* Spans that a store is asked to look at in one go. */
+#define NARROW_AT_ONCE (256u << 10)
+
+int finder_narrow(struct finder *f, uint64_t spans)
 {
-	if (!f->sieve || f->narrow)
-		return 0;
-	f->narrow = true;
-	return store_sieve_narrow(f->store, f->sieve, f->deadline_ns);
+	int more = f->sieve && !f->narrow;
+
+	while (more > 0 && spans) {
+		uint32_t some = (uint32_t)MIN(spans, NARROW_AT_ONCE);
+
+		more = store_sieve_narrow(f->store, f->sieve, some, f->deadline_ns);
+		spans -= some;
+	}
+	f->narrow = !more;
+	return MIN(more, 0);
 }
 
 void finder_fini(struct finder *f)

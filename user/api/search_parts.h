@@ -27,17 +27,18 @@ struct finder {
 	uint32_t field_cnt;
 	const struct need *need; /* of their traces; NULL: nothing */
 	struct sieve *sieve;	 /* owned; NULL: all pass */
-	bool narrow;		 /* the sieve is */
+	bool narrow;		 /* as far as the sieve can be */
 	uint32_t batch;		 /* traces that are loaded at once; 0: not known yet */
 	struct place *item;	 /* owned: found, in order */
 	uint32_t cnt;
 };
 
 /* From now on traces that lack what is needed are not found, unless their parts lie in several
- * places of the store; after the second not even those. Each is worth its while once so many were
- * found in vain that looking at as many again takes longer. 0, -ETIMEDOUT, -EIO, -ENOMEM. */
+ * places of the store; after the second not even those, as far as so many spans go, the newest
+ * first. Each is worth its while once so many were found in vain that looking at as many again
+ * takes longer. 0, -ETIMEDOUT, -EIO, -ENOMEM. */
 int finder_sift(struct finder *f);
-int finder_narrow(struct finder *f);
+int finder_narrow(struct finder *f, uint64_t spans);
 /* The first max traces behind 'from' (NULL: of all), in order, in f->item; ret_all: there are no
  * more. A trace may be among them that has a newer span before 'from'. 0, -ETIMEDOUT, -EIO,
  * -ENOMEM. */

@@ -120,7 +120,7 @@ static int count_traces(struct run *r)
 	int err = finder_sift(&f);
 
 	if (!err)
-		err = finder_narrow(&f);
+		err = finder_narrow(&f, UINT64_MAX);
 	while (!err && !all) {
 		from = r->last;
 		err = finder_run(&f, first ? NULL : &from, FIND, &all);

@@ -63,6 +63,9 @@ static inline void mark_set_add(struct mark_set *m, uint64_t mark)
 	m->word[bit / 64] |= 1ull << bit % 64;
 }
 
+/* For so many marks; the caller frees the words. 0 or -ENOMEM. */
+int mark_set_init(struct mark_set *m, uint64_t marks);
+
 /* Traces that are looked for in many blocks: by their marks, in order. */
 struct trace_place {
 	uint32_t mark, place; /* among those that it was made of */
@@ -142,8 +145,7 @@ int block_verify(struct block *b);
 
 /* ---- traces by what is needed of them ---- */
 
-/* What all blocks together have of a trace that is in several. All of it only grows with what is
- * added. */
+/* The most that all blocks together may have of a trace that is in several, by their filters. */
 struct part_sum {
 	uint32_t bits; /* 1 << need.bit: a span satisfies it; << 16: and has no parent */
 	uint32_t spans;
@@ -153,24 +155,45 @@ struct part_sum {
 #define PART_TOP (1u << 31) /* a span has no parent */
 _Static_assert(16 + NEED_BIT_OF_ALL == 31, "that all have none says the same");
 
-/* The traces that are in several blocks of a state of the store. Searches share it; it is not
- * changed once it is made. */
+/* Some of the traces that are in several blocks. Searches share it; it is not changed once it is
+ * made. */
 struct apart {
 	uint32_t refs;
-	uint64_t state;
 	uint64_t known;	     /* which bits of marks all blocks have */
 	uint64_t *mark;	     /* theirs, in order */
+	uint32_t *from;	     /* by the highest bits of a mark: the first such; one more: cnt */
+	uint32_t shift;	     /* to those bits */
 	struct mark_set set; /* the same */
+	uint8_t *parts;	     /* how many blocks have it; 255: or more; NULL: not asked for */
 	uint32_t cnt;
 };
 
-/* Traces that are in one block alone are judged there, span by span; the others by their sums. */
+/* By their bits from low to high, of whole bytes; as much scratch as numbers. */
+void sort_numbers(uint64_t *v, uint64_t *scratch, uint32_t cnt, uint32_t low, uint32_t high);
+
+/* Room for so many marks, which the caller fills in, in order; apart_ready() then. 0, -ENOMEM: to
+ * be ended all the same. */
+int apart_begin(struct apart *a, uint64_t known, uint32_t cnt);
+void apart_ready(struct apart *a);
+void apart_end(struct apart *a);
+/* Where the mark of a trace stands, as much of it as is known; or APART_NOT. */
+#define APART_NOT UINT32_MAX
+uint32_t apart_find(const struct apart *a, uint64_t mark);
+/* Adds one to the parts, which are there, of those that the block has. */
+void apart_note(struct apart *a, struct str filter);
+
+/*
+ * Traces that are in one block alone are judged there; of the others those whose sums do not allow
+ * it are held back at once. The rest passes until it has been put together, block by block.
+ */
 struct sieve {
 	const struct need *need;
 	struct apart *apart;
 	bool *passes;	      /* of those that are apart */
 	struct part_sum *sum; /* ... while that is being found out */
 	bool any;	      /* of them passes */
+	struct stitch *stitch;
+	uint32_t blocks; /* that were put to it */
 };
 
 /* False only when no trace that is whole in the block has what is needed. doubled: there may be two
@@ -181,15 +204,24 @@ bool block_may_need(const struct block_index *x, struct str filter, const struct
 bool block_has_apart(struct str filter, const struct sieve *s);
 /* Adds to the sums of the others the most that the block may have of them. */
 void block_sum_most(const struct block_index *x, struct str filter, struct sieve *s);
-/* Where the mark of a trace stands, as much of it as is known; or APART_NOT. */
-#define APART_NOT UINT32_MAX
-uint32_t apart_find(const struct apart *a, uint64_t mark);
-/* Adds what the block has of those that pass. */
-int block_sum_up(struct block *b, struct sieve *s, uint64_t deadline_ns);
 /* May a trace with this sum have what is needed? */
 bool sum_may_need(const struct part_sum *sum, const struct need *n);
 /* Bytes of 0 or 1, one for each row: leaves those of traces that the sieve lets through. */
 int block_need(struct block *b, const struct sieve *s, bool doubled, uint64_t deadline_ns,
 	       uint8_t *mask);
+
+/* Traces put together from several blocks, as columns: no more of them than the need asks for. */
+struct stitch;
+/* Of those that pass, which it changes; all must outlive it. At most so many rows are kept of those
+ * that are not complete: then these pass. NULL without memory. */
+struct stitch *stitch_new(const struct need *need, const struct apart *of, bool *passes,
+			  uint32_t rows_max);
+/* Adds what the block has of them. 0; -EBADMSG, -ETIMEDOUT, -EIO, -ENOMEM: nothing. */
+int block_stitch(struct block *b, struct stitch *s, uint64_t deadline_ns);
+/* Judges those of which there are all parts, and forgets them; unless all: once it pays. 0,
+ * -ENOMEM.
+ */
+int stitch_judge(struct stitch *s, bool all);
+void stitch_free(struct stitch *s); /* NULL is fine */
 
 #endif

@@ -113,14 +113,12 @@ static int by_trace_mark(const void *a, const void *b)
 
 int trace_set_init(struct trace_set *s, const struct trace_id *ids, size_t cnt)
 {
-	uint64_t bits = 1024;
+	int err;
 
-	while (bits < 32 * cnt)
-		bits *= 2;
-	*s = (struct trace_set){ .cnt = (uint32_t)cnt, .set.mask = bits - 1 };
-	s->set.word = calloc(bits / 64, sizeof(*s->set.word));
+	*s = (struct trace_set){ .cnt = (uint32_t)cnt };
+	err = mark_set_init(&s->set, cnt);
 	s->item = calloc(cnt + 1, sizeof(*s->item));
-	if (!s->set.word || !s->item) {
+	if (err || !s->item) {
 		trace_set_fini(s);
 		return -ENOMEM;
 	}

@@ -18,12 +18,12 @@ static bool root_may(const struct block_index *x, const struct filter_view *f, c
 	return false;
 }
 
-/* The next of the block's traces that are in several, and its place in the sieve. */
-static bool next_apart(const struct filter_view *f, const struct sieve *s, size_t *trace,
+/* The next of the block's traces that are among these, and its place there. */
+static bool next_apart(const struct filter_view *f, const struct apart *a, size_t *trace,
 		       uint32_t *at)
 {
-	for (size_t cnt = s->apart->cnt ? f->traces.len / 4 : 0; *trace < cnt; ++*trace) {
-		*at = apart_find(s->apart, filter_mark(f, *trace));
+	for (size_t cnt = a->cnt ? f->traces.len / 4 : 0; *trace < cnt; ++*trace) {
+		*at = apart_find(a, filter_mark(f, *trace));
 		if (*at != APART_NOT)
 			return true;
 	}
@@ -38,7 +38,7 @@ bool block_has_apart(struct str filter, const struct sieve *s)
 
 	if (!filter_parse(filter, &f))
 		return true;
-	for (; next_apart(&f, s, &trace, &at); trace++)
+	for (; next_apart(&f, s->apart, &trace, &at); trace++)
 		if (s->passes[at])
 			return true;
 	return false;
@@ -79,7 +79,7 @@ void block_sum_most(const struct block_index *x, struct str filter, struct sieve
 	bits = bits_may(x, filter, &f, s->need);
 	topless = topless_of(&f);
 	more = topless_next(&topless, f.traces.len / 4);
-	for (; next_apart(&f, s, &trace, &at); trace++) {
+	for (; next_apart(&f, s->apart, &trace, &at); trace++) {
 		struct part_sum *sum = &s->sum[at];
 		uint32_t spans = f.old ? WHOLE_MANY : (uint8_t)f.spans.p[trace];
 

@@ -318,29 +318,6 @@ static uint32_t put_pairs(struct indexer *x, struct buf *to)
 	return bytes;
 }
 
-/* By their marks, a byte of them at a time, from the lowest; the other half of 'entry' is scratch.
- */
-static void sort_entries(uint64_t *entry, uint32_t cnt)
-{
-	uint64_t *from = entry, *to = entry + cnt;
-
-	for (int shift = ENTRY_MARK_SHIFT; shift < 64; shift += 8) {
-		uint32_t first[257] = { 0 };
-		uint64_t *done = to;
-
-		for (uint32_t i = 0; i < cnt; i++)
-			first[(from[i] >> shift & 255) + 1]++;
-		for (int i = 0; i < 256; i++)
-			first[i + 1] += first[i];
-		for (uint32_t i = 0; i < cnt; i++)
-			to[first[from[i] >> shift & 255]++] = from[i];
-		to = from;
-		from = done;
-	}
-	if (from != entry)
-		memcpy(entry, from, cnt * sizeof(*entry));
-}
-
 static int list_traces(struct indexer *x, const struct sorted *s)
 {
 	const struct dict *traces = &x->b->traces;
@@ -371,7 +348,7 @@ static int list_traces(struct indexer *x, const struct sorted *s)
 			      MIN(s->trace_rows[t], WHOLE_MANY) << ENTRY_SPANS_SHIFT |
 			      (top ? ENTRY_TOP : 0);
 	}
-	sort_entries(x->trace, traces->cnt);
+	sort_numbers(x->trace, x->trace + traces->cnt, traces->cnt, ENTRY_MARK_SHIFT, 64);
 	return 0;
 }
 

@@ -8,13 +8,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct needing {
-	struct block *b;
-	uint64_t deadline_ns;
-	bool doubled;
-};
-
-static int rows_of(const struct needing *x, const struct need *n, const uint8_t *in, uint8_t *out);
+/* What of the rows satisfies the need's own condition. */
+static int match_need(const struct needing *x, const struct need *n, const uint8_t *in,
+		      uint8_t *out)
+{
+	if (!x->bits)
+		return match_among(x->b, n->where, x->deadline_ns, in, out);
+	for (uint32_t i = 0; i < x->b->rows; i++)
+		out[i] = in[i] & x->bits[i] >> n->bit;
+	return 0;
+}
 
 /* ---- traces of a set ---- */
 
@@ -98,7 +101,7 @@ static int rows_of_root(const struct needing *x, const struct need *n, const uin
 {
 	struct block *b = x->b;
 	const struct ints *parent = &b->ints[INTS_PARENT];
-	int err = match_among(b, n->where, x->deadline_ns, in, out);
+	int err = match_need(x, n, in, out);
 
 	if (!err)
 		err = load_ints(b, &b->ints[INTS_PARENT]);
@@ -176,14 +179,14 @@ out:
 	return err;
 }
 
-static int rows_of(const struct needing *x, const struct need *n, const uint8_t *in, uint8_t *out)
+int rows_of(const struct needing *x, const struct need *n, const uint8_t *in, uint8_t *out)
 {
 	struct block *b = x->b;
 	uint8_t *scratch;
 	int err;
 
 	switch (n->op) {
-	case NEED_SPANS: return match_among(b, n->where, x->deadline_ns, in, out);
+	case NEED_SPANS: return match_need(x, n, in, out);
 	case NEED_ROOT: return rows_of_root(x, n, in, out);
 	case NEED_DURATION:
 		memcpy(out, in, b->rows);
@@ -211,31 +214,10 @@ static int rows_of(const struct needing *x, const struct need *n, const uint8_t 
 
 /* ---- the sieve ---- */
 
-uint32_t apart_find(const struct apart *a, uint64_t mark)
+uint64_t trace_hash(const uint8_t *ids, uint32_t t)
 {
-	uint32_t low = 0, high = a->cnt;
-
-	mark &= a->known;
-	if (!high || !mark_set_has(&a->set, mark))
-		return APART_NOT;
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (a->mark[mid] < mark)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < a->cnt && a->mark[low] == mark ? low : APART_NOT;
-}
-
-/* Of a trace of the block its place among those in several; APART_NOT: it is in one. */
-static uint32_t find_trace(const struct sieve *s, const uint8_t *ids, uint32_t t)
-{
-	struct str id = { (const char *)ids + (size_t)t * sizeof(struct trace_id),
-			  sizeof(struct trace_id) };
-
-	return apart_find(s->apart, trace_long_mark(text_hash(id)));
+	return text_hash((struct str){ (const char *)ids + (size_t)t * sizeof(struct trace_id),
+				       sizeof(struct trace_id) });
 }
 
 /* Which rows the need is asked of: all of the traces in one block that have some in the mask. */
@@ -247,8 +229,10 @@ static int ask_whole(struct block *b, const struct sieve *s, uint8_t *mask, uint
 	for (uint32_t t = err ? b->traces : next_trace(b, mask, 0); t < b->traces;
 	     t = next_trace(b, mask, t + 1)) {
 		uint32_t first = b->trace_first[t], cnt = trace_rows(b, t);
-		uint32_t at = ids ? find_trace(s, ids, t) : APART_NOT;
+		uint32_t at = APART_NOT;
 
+		if (ids)
+			at = apart_find(s->apart, trace_long_mark(trace_hash(ids, t)));
 		if (at == APART_NOT)
 			memset(in + first, 1, cnt);
 		else if (!s->passes[at])
@@ -260,7 +244,7 @@ static int ask_whole(struct block *b, const struct sieve *s, uint8_t *mask, uint
 int block_need(struct block *b, const struct sieve *s, bool doubled, uint64_t deadline_ns,
 	       uint8_t *mask)
 {
-	const struct needing x = { b, deadline_ns, doubled };
+	const struct needing x = { .b = b, .deadline_ns = deadline_ns, .doubled = doubled };
 	uint8_t *in = calloc((size_t)b->rows + 1, 1), *own = malloc((size_t)b->rows + 1);
 	int err = in && own ? load_traces(b) : -ENOMEM;
 
@@ -299,78 +283,4 @@ bool sum_may_need(const struct part_sum *sum, const struct need *n)
 	case NEED_ANY: return sum_may_need(sum, n->left) || sum_may_need(sum, n->right);
 	default: return sum_may_need(sum, n->left) && sum_may_need(sum, n->right);
 	}
-}
-
-/* What of the rows satisfies it, noted for their traces. */
-static int note_bit(struct block *b, struct sieve *s, const struct need *n, uint64_t deadline_ns,
-		    const uint32_t *at, const uint8_t *in, uint8_t *mask)
-{
-	const struct ints *parent = &b->ints[INTS_PARENT];
-	int err = match_among(b, n->where, deadline_ns, in, mask);
-
-	for (uint32_t t = 0; t < b->traces && !err; t++)
-		for (uint32_t i = b->trace_first[t];
-		     at[t] != APART_NOT && i < b->trace_first[t + 1]; i++)
-			if (mask[i])
-				s->sum[at[t]].bits |= (ints_at(parent, i) ? 1u : 1u << 16 | 1u)
-						      << n->bit;
-	return err;
-}
-
-static int note_bits(struct block *b, struct sieve *s, const struct need *n, uint64_t deadline_ns,
-		     const uint32_t *at, const uint8_t *in, uint8_t *mask)
-{
-	int err = 0;
-
-	if (n->op == NEED_SPANS || n->op == NEED_ROOT)
-		return note_bit(b, s, n, deadline_ns, at, in, mask);
-	if (n->left)
-		err = note_bits(b, s, n->left, deadline_ns, at, in, mask);
-	if (!err && n->right)
-		err = note_bits(b, s, n->right, deadline_ns, at, in, mask);
-	return err;
-}
-
-static void note_times(const struct block *b, uint32_t t, struct part_sum *sum)
-{
-	if (!sum->spans)
-		sum->start_ns = UINT64_MAX;
-	for (uint32_t i = b->trace_first[t]; i < b->trace_first[t + 1]; i++) {
-		sum->start_ns = MIN(sum->start_ns, b->start[i]);
-		sum->end_ns = MAX(sum->end_ns, b->start[i] + ints_at(&b->ints[INTS_DURATION], i));
-		sum->lasts_ns += (double)ints_at(&b->ints[INTS_DURATION], i);
-		sum->bits |= ints_at(&b->ints[INTS_PARENT], i) ? 0 : PART_TOP;
-	}
-	sum->spans = (uint32_t)MIN((uint64_t)sum->spans + trace_rows(b, t), UINT32_MAX);
-}
-
-int block_sum_up(struct block *b, struct sieve *s, uint64_t deadline_ns)
-{
-	uint8_t *in = malloc((size_t)b->rows + 1), *mask = malloc((size_t)b->rows + 1);
-	uint32_t *at = malloc(((size_t)b->traces + 1) * sizeof(*at));
-	const uint8_t *ids;
-	bool any = false;
-	int err = in && mask && at ? load_starts(b) : -ENOMEM;
-
-	if (!err)
-		err = load_ints(b, &b->ints[INTS_DURATION]);
-	if (!err)
-		err = load_ints(b, &b->ints[INTS_PARENT]);
-	if (!err)
-		err = load_section(b, b->bytes[BYTES_TRACE_IDS], &ids);
-	for (uint32_t t = 0; t < b->traces && !err; t++) {
-		at[t] = find_trace(s, ids, t);
-		if (at[t] != APART_NOT && !s->passes[at[t]])
-			at[t] = APART_NOT;
-		memset(in + b->trace_first[t], at[t] != APART_NOT, trace_rows(b, t));
-		any |= at[t] != APART_NOT;
-		if (at[t] != APART_NOT)
-			note_times(b, t, &s->sum[at[t]]);
-	}
-	if (!err && any)
-		err = note_bits(b, s, s->need, deadline_ns, at, in, mask);
-	free(in);
-	free(mask);
-	free(at);
-	return err;
 }

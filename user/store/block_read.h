@@ -194,4 +194,20 @@ uint32_t next_trace(const struct block *b, const uint8_t *set, uint32_t t);
  * is overwritten. doubled: spans of a trace may have one id. 0, -EBADMSG, -ENOMEM. */
 int block_relate(struct block *b, enum need_op op, bool doubled, uint8_t *left, uint8_t *set);
 
+/* ---- block_need.c ---- */
+
+/* Rows that are asked for what is needed of their traces. */
+struct needing {
+	struct block *b;
+	uint64_t deadline_ns;
+	bool doubled; /* spans of a trace may have one id */
+	const uint16_t
+		*bits; /* by row, 1 << need.bit: the conditions, where that is known; or NULL */
+};
+
+/* out: the need's set among the rows in 'in'. 0, -EBADMSG, -ETIMEDOUT, -EIO, -ENOMEM. */
+int rows_of(const struct needing *x, const struct need *n, const uint8_t *in, uint8_t *out);
+/* Of trace t, whose id stands among these. */
+uint64_t trace_hash(const uint8_t *ids, uint32_t t);
+
 #endif

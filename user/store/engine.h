@@ -93,6 +93,8 @@ struct engine;
 /* Of the store as it is now; the caller releases it. 0, -E2BIG (too many), -ETIMEDOUT, -EIO,
  * -ENOMEM. */
 int engine_apart(struct engine *e, uint64_t deadline_ns, struct apart **ret_apart);
+/* Up to which block a partition was looked at for it; 0: it was not there. */
+uint64_t apart_top(struct apart *a, uint64_t seq);
 void apart_release(struct apart *a); /* NULL is fine */
 
 /* ---- partitions: engine_part.c ------------------------------------------------------------- */
@@ -400,7 +402,7 @@ int engine_scan(struct store *s, const struct scan *q,
 		bool (*visit)(void *ctx, const struct span *sp), void *ctx);
 int engine_sieve_new(struct store *s, const struct need *need, uint64_t deadline_ns,
 		     struct sieve **ret_sieve);
-int engine_sieve_narrow(struct store *s, struct sieve *sieve, uint64_t deadline_ns);
+int engine_sieve_narrow(struct store *s, struct sieve *sieve, uint32_t spans, uint64_t deadline_ns);
 /* Whether a block may have traces that the sieve lets through. */
 bool sieve_may_have(const struct sieve *s, const struct block_index *x, struct str filter,
 		    bool *ret_doubled);

@@ -40,7 +40,8 @@ struct store_ops {
 	/* NULL: it has none */
 	int (*sieve_new)(struct store *s, const struct need *need, uint64_t deadline_ns,
 			 struct sieve **ret_sieve);
-	int (*sieve_narrow)(struct store *s, struct sieve *sieve, uint64_t deadline_ns);
+	int (*sieve_narrow)(struct store *s, struct sieve *sieve, uint32_t spans,
+			    uint64_t deadline_ns);
 	int (*services)(struct store *s, struct time_range r,
 			void (*visit)(void *ctx, struct str service), void *ctx);
 	int (*operations)(struct store *s, struct str service, struct time_range r,

@@ -129,9 +129,9 @@ int store_sieve_new(struct store *s, const struct need *need, uint64_t deadline_
 	return s->ops->sieve_new ? s->ops->sieve_new(s, need, deadline_ns, ret_sieve) : -EOPNOTSUPP;
 }
 
-int store_sieve_narrow(struct store *s, struct sieve *sieve, uint64_t deadline_ns)
+int store_sieve_narrow(struct store *s, struct sieve *sieve, uint32_t spans, uint64_t deadline_ns)
 {
-	return s->ops->sieve_narrow(s, sieve, deadline_ns);
+	return s->ops->sieve_narrow(s, sieve, spans, deadline_ns);
 }
 
 void store_sieve_free(struct sieve *sieve)

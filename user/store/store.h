@@ -120,9 +120,10 @@ int store_scan(struct store *s, const struct scan *q,
  */
 int store_sieve_new(struct store *s, const struct need *need, uint64_t deadline_ns,
 		    struct sieve **ret_sieve);
-/* Looks, once, at what each place has of those: takes as long as finding and loading hundreds. Not
- * while it is in use. 0, -ETIMEDOUT, -EIO, -ENOMEM: it is as it was. */
-int store_sieve_narrow(struct store *s, struct sieve *sieve, uint64_t deadline_ns);
+/* Puts those together that are in blocks of so many spans more, the newest first, and lets through
+ * what has all of it. Ten times as quick as loading them. Not while the sieve is in use. 1: there
+ * are more; 0: these were the last; -ETIMEDOUT, -EIO, -ENOMEM: they pass as they did. */
+int store_sieve_narrow(struct store *s, struct sieve *sieve, uint32_t spans, uint64_t deadline_ns);
 void store_sieve_free(struct sieve *sieve); /* NULL is fine */
 
 /* Names that occur in blocks touching the range; each once, sorted; from indexes, no spans read. */

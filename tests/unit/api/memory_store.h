@@ -142,7 +142,7 @@ int store_sieve_new(struct store *s, const struct need *need, uint64_t deadline_
 	return -EOPNOTSUPP;
 }
 
-int store_sieve_narrow(struct store *s, struct sieve *sieve, uint64_t deadline_ns)
+int store_sieve_narrow(struct store *s, struct sieve *sieve, uint32_t spans, uint64_t deadline_ns)
 {
 	return 0;
 }
