@@ -107,8 +107,9 @@ struct scan {
 	const struct sieve *sieve; /* NULL, or: spans of traces that it holds back need not come */
 	uint64_t deadline_ns;	   /* monotonic; -ETIMEDOUT when it passes; 0: none */
 };
-/* Blocks newest first, within a block newest first, but blocks overlap; a span that was stored twice
- * comes twice. It is borrowed for the call. The visitor returns false to end the scan. 0, -ETIMEDOUT, -EIO, -ENOMEM. */
+/* Blocks newest first, within a block newest first, but blocks overlap; a span that was stored
+ * twice comes twice. It is borrowed for the call. The visitor returns false to end the scan. 0,
+ * -ETIMEDOUT, -EIO, -ENOMEM. */
 int store_scan(struct store *s, const struct scan *q,
 	       bool (*visit)(void *ctx, const struct span *sp), void *ctx);
 
