@@ -252,6 +252,24 @@ def case_a_damaged_block_is_named_and_the_rest_served(env):
     return f"{served} of 6 traces served"
 
 
+def case_a_missing_file_is_told_of(env):
+    """One that somebody took away, not one that went for its age."""
+    g = Gateway(env, "--retention", "24s")
+    parts = lambda: sorted(glob.glob(os.path.join(g.store, "part-0*.db")))
+    for n in range(60):
+        equal(post(g.http, request(n)[1])[0], 200, "status")
+        if len(parts()) >= 4:
+            break
+        time.sleep(0.5)
+    equal(g.finish(), 0, "exit status")
+    said = env.run([TELLTALE, "store", "stats", g.store]).stderr
+    equal(said, "", "of a whole store")
+    gone = parts()[1]
+    os.unlink(gone)
+    r = env.run([TELLTALE, "store", "stats", g.store])
+    check(r.returncode == 0 and f"{gone} is missing" in r.stderr and len(r.stderr.splitlines()) == 1, f"{r.returncode} {r.stderr!r}")
+
+
 def case_spans_of_any_time_are_found(env):
     """Clocks that jump: what comes with old or future times is stored and found by its own time."""
     g = Gateway(env)

@@ -21,6 +21,7 @@
 #define PARTS_PER_SMALL_LIFE  8
 #define PART_BYTES_MOST_SMALL (1u << 20)
 #define WAL_BYTES	      (8u << 20)
+#define MISSING_TOLD	      8
 #define CLOCK_SET_NS	      (1577836800ull * NS_PER_S) /* 2020: before, no clock was right */
 
 uint64_t engine_now(const struct engine *e)
@@ -341,6 +342,31 @@ static void adopt_times(struct engine *e)
 	e->clock_base_ns = now;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Numbers without a file between those that have one: not by our doing. */
+static void tell_missing(struct engine *e, struct found *f)
+{
+	uint64_t told = 0;
+
+	if (f->cnt)
+		qsort(f->seq, f->cnt, sizeof(f->seq[0]), by_number);
+	for (size_t i = 1; i < f->cnt; i++)
+		for (uint64_t seq = f->seq[i - 1] + 1; seq < f->seq[i] && told < MISSING_TOLD;
+		     seq++) {
+			if (part_was_saved(e->parts[0], seq))
+				continue;
+			log_warn("store: %s/part-%010llu.db is missing, with all that it held",
+				 e->dir, (unsigned long long)seq);
+			told++;
+		}
+}
+
 static int adopt_all(struct engine *e, struct found *f, char why[STORE_WHY_MAX])
 {
 	int err = adopt_keep(e);
@@ -359,6 +385,7 @@ static int adopt_all(struct engine *e, struct found *f, char why[STORE_WHY_MAX])
 	}
 	if (err)
 		return explain(e, err, why);
+	tell_missing(e, f);
 	adopt_times(e);
 	return 0;
 }

@@ -418,6 +418,7 @@ int engine_tags(struct store *s, struct time_range r,
 int engine_values(struct store *s, const struct field *f, const struct cond *where,
 		  struct time_range r, uint32_t limit,
 		  void (*visit)(void *ctx, const struct value *v), void *ctx);
+uint64_t engine_bytes(const struct engine *e); /* of all files */
 int engine_stats(struct store *s, struct store_stats *ret);
 int64_t engine_check(struct store *s, void (*report)(void *ctx, const char *line), void *ctx);
 int engine_archive(struct store *s, const struct trace_id *id, bool keep);

@@ -114,7 +114,7 @@ static bool use_reserve(struct engine *e)
 /* What outlives it is written first; without that it stays. */
 static bool let_go(struct engine *e, struct part *p)
 {
-	int err = part_is_aside(p) ? 0 : part_save(p);
+	int err = part_save(p);
 
 	if (err == -ENOSPC && use_reserve(e))
 		err = part_save(p);
@@ -221,16 +221,7 @@ static double read_queued(void *ctx)
 
 static double read_bytes(void *ctx)
 {
-	struct part **parts;
-	size_t cnt;
-	uint64_t bytes = 0;
-
-	if (engine_parts(ctx, &parts, &cnt))
-		return 0;
-	for (size_t i = 0; i < cnt; i++)
-		bytes += part_bytes(parts[i]);
-	engine_parts_put(parts, cnt);
-	return (double)bytes;
+	return (double)engine_bytes(ctx);
 }
 
 static void register_figures(struct engine *e)

@@ -12,7 +12,7 @@
 
 #define LINE_MAX_BYTES 1024
 
-static uint64_t dir_bytes(const struct engine *e)
+uint64_t engine_bytes(const struct engine *e)
 {
 	DIR *d = opendir(e->dir);
 	struct dirent *entry;
@@ -49,7 +49,7 @@ int engine_stats(struct store *st, struct store_stats *ret)
 
 	if (err)
 		return err;
-	s.bytes = dir_bytes(e);
+	s.bytes = engine_bytes(e);
 	pthread_mutex_lock(&e->lock);
 	for (size_t i = 0; i < e->part_cnt; i++) {
 		s.partitions += e->parts[i]->seq != 0;

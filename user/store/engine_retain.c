@@ -236,13 +236,22 @@ static int save(struct view *v, struct part *keep)
 	return err;
 }
 
+/* Of one that cannot be read nothing is kept but that it went. */
+static void save_number(struct part *keep, uint64_t seq)
+{
+	if (!part_is_aside(keep) && !part_begin(keep))
+		part_end(keep, note_gone(keep, seq));
+}
+
 int part_save(struct part *p)
 {
 	struct part *keep = keep_of(p->engine);
 	struct view v;
-	int err = part_is_aside(keep) ? -ENOENT : view_open(p, &v);
+	int err = part_is_aside(keep) || part_is_aside(p) ? -ENOENT : view_open(p, &v);
 
 	if (err) { /* nothing can be saved, or nowhere */
+		if (err != -ENOMEM)
+			save_number(keep, p->seq);
 		part_put(keep);
 		return err == -ENOMEM ? err : 0;
 	}

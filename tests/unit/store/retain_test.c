@@ -107,6 +107,7 @@ static void past_its_bytes_the_oldest_goes(void **state)
 	assert_true(comes_true(is_small, NULL));
 	assert_true(comes_true(all_are_counted, &t));
 	assert_int_equal(figure_of("store_spans_past_age_total"), 0);
+	assert_int_equal(figure_of("store_bytes"), stats_of(f.store).bytes);
 	/* what partitions need besides, the log of the last and the step of the oldest are less */
 	assert_true(stats_of(f.store).spans * 4000 > f.cfg.max_bytes / 2);
 	t--;
