@@ -3,6 +3,8 @@
 """What the backend costs end to end: OTLP/HTTP bytes in, durable on disk, found again over HTTP.
 
     store.py [SPANS] [--keep]         default: 10,000,000 spans
+    store.py SPANS --apart [--keep]   10,000 traces a second whose spans come over several connections, some
+                                      4.5 s late, so that most traces lie in several blocks
     store.py --queries FOLDER         on what --keep left
 
 Prints CPU a span and spans a second for each core that the gateway used, bytes a span on disk,
@@ -160,7 +162,8 @@ def main():
     p = start(store)
     try:
         before = cpu_seconds(p.pid)
-        out = subprocess.run([LOAD, "127.0.0.1", str(OTLP), str(spans), "32"], capture_output=True, text=True)
+        apart = ["1", "10000"] if "--apart" in sys.argv else []
+        out = subprocess.run([LOAD, "127.0.0.1", str(OTLP), str(spans), "32", *apart], capture_output=True, text=True)
         if out.returncode:
             raise SystemExit(f"the load failed: {out.stderr}")
         *ids, last = out.stdout.split("\n")[:-1]
