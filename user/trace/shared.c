@@ -32,14 +32,12 @@ static const struct span *parent_of(const struct trace *t, const struct span *ch
 
 	for (uint32_t i = 0; i < t->span_cnt; i++) {
 		const struct span *s = t->spans[i];
+		bool client = same_id(&s->span_id, &child->parent_id);
+		bool half = same_id(&s->parent_id, &child->parent_id) && is_shared(s);
 
-		if (s == child || !same_service(s, child))
+		if (s == child || !(client || half) || !same_service(s, child))
 			continue;
-		if (same_id(&s->span_id, &child->parent_id))
-			return NULL;
-		if (!same_id(&s->parent_id, &child->parent_id) || !is_shared(s))
-			continue;
-		if (server)
+		if (client || server)
 			return NULL;
 		server = s;
 	}
@@ -54,31 +52,25 @@ bool trace_has_shared(const struct trace *t)
 	return false;
 }
 
-/* Its children get it as their parent; how many there are. */
-static uint32_t hang_below(struct trace *t, const struct span *server)
+uint32_t trace_hang_shared(struct trace *t)
 {
 	uint32_t moved = 0;
 
+	if (!trace_has_shared(t))
+		return 0;
 	for (uint32_t i = 0; i < t->span_cnt; i++) {
 		struct span *s = t->spans[i];
+		const struct span *server = NULL;
 
-		if (!same_id(&s->parent_id, &server->parent_id) || is_shared(s) ||
-		    same_id(&s->span_id, &s->parent_id) || parent_of(t, s) != server)
+		if (span_id_is_set(&s->parent_id) && !is_shared(s) &&
+		    !same_id(&s->span_id, &s->parent_id))
+			server = parent_of(t, s);
+		if (!server)
 			continue;
 		s->parent_id = server->span_id;
 		attrs_add_str(&s->attrs, t->arena, "telltale.parent.method", STR("zipkin-shared"));
 		attrs_add_double(&s->attrs, t->arena, "telltale.parent.confidence", 1);
 		moved++;
 	}
-	return moved;
-}
-
-uint32_t trace_hang_shared(struct trace *t)
-{
-	uint32_t moved = 0;
-
-	for (uint32_t i = 0; i < t->span_cnt && t->span_cnt <= COMPARED_MAX; i++)
-		if (is_shared(t->spans[i]))
-			moved += hang_below(t, t->spans[i]);
 	return moved;
 }
