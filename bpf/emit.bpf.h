@@ -12,12 +12,15 @@ static __always_inline struct stats *stats_get(void)
 	return bpf_map_lookup_elem(&stats, &zero);
 }
 
+/* In one instruction: on the same processor another program may count in between. */
+#define add(counter, n) __sync_fetch_and_add(&(counter), (n))
+
 static __always_inline void count_drops(enum kernel_drop why, __u64 n)
 {
 	struct stats *s = stats_get();
 
 	if (s)
-		s->drops[why] += n;
+		add(s->drops[why], n);
 }
 
 static __always_inline void count_drop(enum kernel_drop why)
@@ -30,7 +33,7 @@ static __always_inline void count(enum kernel_count what, __s64 n)
 	struct stats *s = stats_get();
 
 	if (s)
-		s->counts[what] += n;
+		add(s->counts[what], n);
 }
 
 /* Room for a record of a constant size, or NULL; the caller then calls count_full() and returns, in
@@ -56,8 +59,8 @@ static __always_inline void emit_submit(void *rec)
 	struct stats *s = stats_get();
 
 	if (s) {
-		s->counts[COUNT_records]++;
-		s->counts[COUNT_submitted]++;
+		add(s->counts[COUNT_records], 1);
+		add(s->counts[COUNT_submitted], 1);
 	}
 	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) - wake_bytes < WAKE_WINDOW)
 		flags = BPF_RB_FORCE_WAKEUP;

@@ -2,9 +2,21 @@
 /* Payload into records. */
 #include "io.bpf.h"
 
+__noinline __u32 scratch_take(void)
+{
+	for (__u32 slot = 0; slot < SCRATCH_SLOTS; slot++) {
+		struct scratch *s = scratch_get(slot);
+
+		if (s && scratch_claim(s))
+			return slot;
+	}
+	count_drop(DROP_scratch_taken);
+	return SCRATCH_SLOTS;
+}
+
 /* What advances from one entry to the next lies in the map, where the verifier does not follow it:
  * in registers, each turn of the loop would be verified for every value. */
-__noinline __u32 io_gather(__u32 slot, __u64 skip, __u32 want)
+__noinline __u32 io_gather(__u32 slot, __u64 iov, __u32 segs, __u64 skip, __u32 want)
 {
 	struct scratch *s = scratch_get(slot);
 	struct {
@@ -13,19 +25,19 @@ __noinline __u32 io_gather(__u32 slot, __u64 skip, __u32 want)
 
 	if (!s)
 		return 0;
-	s->io.gathered = 0;
-	s->io.skip = skip;
+	s->gathered = 0;
+	s->skip = skip;
 	for (__u32 i = 0; i < IOVEC_MAX; i++) {
-		__u32 at = s->io.gathered;
+		__u32 at = s->gathered;
 		__u64 len;
 
-		if (i >= s->io.segs || at >= want)
+		if (i >= segs || at >= want)
 			break;
-		if (bpf_probe_read_user(&seg, sizeof(seg), (void *)(s->io.base + i * sizeof(seg))))
+		if (bpf_probe_read_user(&seg, sizeof(seg), (void *)(iov + i * sizeof(seg))))
 			break;
-		skip = s->io.skip;
+		skip = s->skip;
 		if (skip >= seg.len) {
-			s->io.skip = skip - seg.len;
+			s->skip = skip - seg.len;
 			continue;
 		}
 		len = seg.len - skip;
@@ -36,10 +48,10 @@ __noinline __u32 io_gather(__u32 slot, __u64 skip, __u32 want)
 		if (bpf_probe_read_user(&s->bytes[at & (PAYLOAD_MAX - 1)], len,
 					(void *)(seg.base + skip)))
 			break;
-		s->io.gathered = at + len;
-		s->io.skip = 0;
+		s->gathered = at + len;
+		s->skip = 0;
 	}
-	return s->io.gathered;
+	return s->gathered;
 }
 
 /* A data record of one size class with n bytes (at most size) of payload, from user memory or from
@@ -48,32 +60,38 @@ __noinline __u32 io_gather(__u32 slot, __u64 skip, __u32 want)
 	do {                                                                                   \
 		e = emit_reserve(sizeof(*e) + (size));                                         \
 		if (!e) {                                                                      \
+			if (s)                                                                 \
+				scratch_give(s);                                               \
 			count_full();                                                          \
 			return 0;                                                              \
 		}                                                                              \
 		asm volatile("" : "+r"(n)); /* keep the bound where the verifier sees it */    \
 		if (n > (size))                                                                \
 			n = (size);                                                            \
-		if (gathered)                                                                  \
+		if (s)                                                                         \
 			err = bpf_probe_read_kernel(e->payload, n, s->bytes);                  \
 		else                                                                           \
-			err = bpf_probe_read_user(e->payload, n, (void *)(s->io.base + skip)); \
+			err = bpf_probe_read_user(e->payload, n, (void *)(t->io.base + skip)); \
 	} while (0)
 
-__noinline int io_emit(__u32 slot, __u64 skip, __u32 want, __u64 pos)
+__noinline int io_emit(__u64 skip, __u32 want, __u64 pos)
 {
-	struct scratch *s = scratch_get(slot);
+	struct thread_state *t = thread_get(false);
+	struct scratch *s = NULL;
 	struct event_data *e;
-	bool gathered = false;
 	__u64 n = want; /* 64 bits, so that its bound survives */
 	__u8 flags;
 	long err = 0;
 
-	if (!s)
+	if (!t) {
+		count_drop(DROP_thread_table_full);
 		return 0;
-	if (s->io.source == IO_IOVEC) {
-		n = io_gather(slot, skip, want);
-		gathered = true;
+	}
+	if (t->io.source == IO_IOVEC) {
+		__u32 slot = scratch_take();
+
+		s = scratch_get(slot);
+		n = s ? io_gather(slot, t->io.base, t->io.segs, skip, want) : 0;
 	}
 	if (n <= PAYLOAD_TINY)
 		DATA_CLASS(PAYLOAD_TINY);
@@ -83,24 +101,26 @@ __noinline int io_emit(__u32 slot, __u64 skip, __u32 want, __u64 pos)
 		DATA_CLASS(PAYLOAD_LARGE);
 	else
 		DATA_CLASS(PAYLOAD_MAX);
+	if (s)
+		scratch_give(s);
 	if (err) {
 		n = 0;
 		count_drop(DROP_fault);
 	}
-	flags = s->io.flags;
+	flags = t->io.flags;
 	if (n < want)
 		flags |= DATA_F_FAULT;
 	emit_header(&e->h, EVENT_DATA, sizeof(*e) + n, bpf_ktime_get_ns(),
 		    bpf_get_current_pid_tgid() >> 32);
-	e->conn = s->io.conn;
+	e->conn = t->io.conn;
 	e->pos = pos;
-	e->other_pos = s->io.other_pos;
-	e->other_ns = s->io.other_ns;
+	e->other_pos = t->io.other_pos;
+	e->other_ns = t->io.other_ns;
 	e->len = want;
 	e->cap = n;
-	e->dir = s->io.dir;
+	e->dir = t->io.dir;
 	e->flags = flags;
-	thread_evidence(&e->thread, thread_get(false));
+	thread_evidence(&e->thread, t);
 	emit_submit(e);
 	return 0;
 }

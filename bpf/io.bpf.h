@@ -25,6 +25,22 @@ static __always_inline struct scratch *scratch_get(__u32 slot)
 	return bpf_map_lookup_elem(&scratches, &slot);
 }
 
+/* Who counts itself in and then finds itself alone has the slot. The others, preempted or
+ * preempting on the same processor, count themselves out again. */
+static __always_inline bool scratch_claim(struct scratch *s)
+{
+	add(s->users, 1);
+	if (*(volatile __u64 *)&s->users == 1)
+		return true;
+	add(s->users, -1);
+	return false;
+}
+
+static __always_inline void scratch_give(struct scratch *s)
+{
+	add(s->users, -1);
+}
+
 static __always_inline void io_from_iovec(struct io *io, __u64 iov, __u64 segs)
 {
 	struct {
@@ -97,41 +113,49 @@ static __always_inline void io_locate(struct io *io, const struct call *call,
 
 /* Global functions, in io.bpf.c: they take scalars only and are verified once, not per caller. */
 
-/* Copies want bytes (at most PAYLOAD_MAX) from byte skip of the slot's scattered payload into its
- * scratch; returns how many could be read. */
-__u32 io_gather(__u32 slot, __u64 skip, __u32 want);
+/* A free slot, claimed; SCRATCH_SLOTS when there is none, which is counted. */
+__u32 scratch_take(void);
 
-/* Writes one record of want bytes (1 to PAYLOAD_MAX) that begin skip bytes into the slot's payload
- * and at pos in the stream. */
-int io_emit(__u32 slot, __u64 skip, __u32 want, __u64 pos);
+/* Copies want bytes (at most PAYLOAD_MAX) from byte skip of segs struct iovec entries into the
+ * slot's scratch; returns how many could be read. */
+__u32 io_gather(__u32 slot, __u64 iov, __u32 segs, __u64 skip, __u32 want);
+
+/* Writes one record of want bytes (1 to PAYLOAD_MAX) that begin skip bytes into the payload of the
+ * thread's call and at pos in the stream. */
+int io_emit(__u64 skip, __u32 want, __u64 pos);
 
 /* Keeps the last bytes of a call whose payload the budget did not cover. */
-static __always_inline void io_keep_tail(struct conn_state *c, struct scratch *s, __u32 slot)
+static __always_inline void io_keep_tail(struct conn_state *c, const struct io *io)
 {
-	__u64 bytes = s->io.bytes;
-	__u32 want = bytes < TAIL_LEN ? bytes : TAIL_LEN;
+	__u64 bytes = io->bytes;
+	__u32 slot, want = bytes < TAIL_LEN ? bytes : TAIL_LEN;
+	struct scratch *s;
 
-	if (s->io.source == IO_BUF) {
-		if (bpf_probe_read_user(c->tail, want, (void *)(s->io.base + bytes - want)))
-			return;
-	} else {
-		if (io_gather(slot, bytes - want, want) < want)
-			return;
-		__builtin_memcpy(c->tail, s->bytes, TAIL_LEN);
+	if (io->source == IO_BUF) {
+		if (!bpf_probe_read_user(c->tail, want, (void *)(io->base + bytes - want)))
+			c->tail_len = want;
+		return;
 	}
-	c->tail_len = want;
+	slot = scratch_take();
+	s = scratch_get(slot);
+	if (!s)
+		return;
+	if (io_gather(slot, io->base, io->segs, bytes - want, want) == want) {
+		__builtin_memcpy(c->tail, s->bytes, TAIL_LEN);
+		c->tail_len = want;
+	}
+	scratch_give(s);
 }
 
 /* Writes as much of a call's payload as the turn's budget allows. */
-static __always_inline void io_capture(struct conn_state *c, struct scratch *s, __u32 slot,
-				       __u8 dir, __u64 start)
+static __always_inline void io_capture(struct conn_state *c, struct io *io, __u8 dir, __u64 start)
 {
-	__u64 left = s->io.bytes, skip = 0;
+	__u64 left = io->bytes, skip = 0;
 
-	s->io.conn = c->id;
-	s->io.other_pos = c->pos[!dir];
-	s->io.other_ns = c->last_ns[!dir];
-	s->io.flags |= conn_untold(c, !dir);
+	io->conn = c->id;
+	io->other_pos = c->pos[!dir];
+	io->other_ns = c->last_ns[!dir];
+	io->flags |= conn_untold(c, !dir);
 	for (int i = 0; i < CAPTURE_MAX / PAYLOAD_MAX; i++) {
 		__u32 n = PAYLOAD_MAX;
 
@@ -142,8 +166,8 @@ static __always_inline void io_capture(struct conn_state *c, struct scratch *s, 
 		if (!n)
 			break;
 		if (n == c->budget)
-			s->io.flags |= DATA_F_BUDGET;
-		io_emit(slot, skip, n, start + skip);
+			io->flags |= DATA_F_BUDGET;
+		io_emit(skip, n, start + skip);
 		c->budget -= n;
 		skip += n;
 		left -= n;
@@ -179,13 +203,14 @@ static __always_inline void conn_turn(struct conn_state *c, struct io *io, __u8 
 }
 
 /*
- * Bytes have passed: io.bytes of the slot's call, which end at position end of their direction (its
- * low 32 bits, where it wraps). dir is a constant at each call. Everything that a backend or the
- * TLS probes see comes through here.
+ * Bytes have passed: t->io.bytes of the thread's call, which end at position end of their direction
+ * (its low 32 bits, where it wraps). dir is a constant at each call. Everything that a backend or
+ * the TLS probes see comes through here.
  */
-static __always_inline int conn_io(struct conn_state *c, struct thread_state *t, struct scratch *s,
-				   __u32 slot, __u8 dir, __u64 end, bool wraps)
+static __always_inline int conn_io(struct conn_state *c, struct thread_state *t, __u8 dir,
+				   __u64 end, bool wraps)
 {
+	struct io *io = &t->io;
 	__u8 has = CONN_HAS_IN << dir;
 	__u64 start;
 
@@ -193,7 +218,7 @@ static __always_inline int conn_io(struct conn_state *c, struct thread_state *t,
 		end = c->pos[dir] + (__s64)(__s32)((__u32)end - (__u32)c->pos[dir]);
 	else if (wraps)
 		end = (__u32)end | 1ull << 32;
-	start = end - s->io.bytes;
+	start = end - io->bytes;
 	if (!(c->flags & has)) {
 		c->told[dir] = c->pos[dir] = start;
 		c->flags |= has;
@@ -208,15 +233,15 @@ static __always_inline int conn_io(struct conn_state *c, struct thread_state *t,
 		return 0;
 	}
 	if (c->turn != dir + 1)
-		conn_turn(c, &s->io, dir);
-	if (s->io.source != IO_NONE && c->budget)
-		io_capture(c, s, slot, dir, start);
+		conn_turn(c, io, dir);
+	if (io->source != IO_NONE && c->budget)
+		io_capture(c, io, dir, start);
 	c->pos[dir] = end;
 	c->last_ns[dir] = bpf_ktime_get_ns();
 	c->tail_len = 0;
 	if (c->told[dir] != end) {
-		if (s->io.source != IO_NONE)
-			io_keep_tail(c, s, slot);
+		if (io->source != IO_NONE)
+			io_keep_tail(c, io);
 		conn_mark_pending(c);
 	} else {
 		conn_clear_pending(c);

@@ -25,6 +25,7 @@ extern const volatile bool have_task_pt_regs;	/* bpf_task_pt_regs(): 5.15 */
 extern const volatile bool have_sock_from_file; /* bpf_sock_from_file(): 5.11 */
 extern const volatile __u32 tcp_recvmsg_args;	/* how many it takes here */
 extern const volatile __u32 udp_recvmsg_args;
+extern const volatile bool never; /* false: what it guards is there for the verifier to see */
 
 /* ---- the filter's switches: user space changes them while programs run ---- */
 
@@ -40,6 +41,9 @@ extern volatile __u64 attached_ns;
 /* PROC_ANSWER() of processes met lately: a hash lookup costs ten times as much, and most calls are
  * made by processes that nobody wants to see. */
 extern volatile __u32 proc_answers[PROC_ANSWERS];
+
+/* Connections and TLS streams so far. Written to: not on the cache line of the switches. */
+extern volatile __u64 conns_made;
 
 /* Fresh values, kept here and not on the 512 bytes of stack. */
 extern const volatile struct conn_state fresh_conn;
@@ -154,7 +158,7 @@ typedef struct {
 } tls_streams_map;
 MAPS_DEFINE tls_streams_map tls_streams SEC(".maps");
 
-/* Room to put scattered payload together. */
+/* Room to put scattered payload together; scratch_take(). */
 typedef struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, SCRATCH_SLOTS);

@@ -60,37 +60,35 @@ static __always_inline struct conn_state *sock_first_io(struct sock *sk, struct 
 }
 
 static __always_inline int sock_bytes(struct sock *sk, struct conn_state *c, __u32 bytes,
-				      __u32 msg_flags, __u8 dir, __u8 slot,
-				      const struct call *known)
+				      __u32 msg_flags, __u8 dir, const struct call *known)
 {
 	struct thread_state *t = thread_get(true);
-	struct scratch *s = scratch_get(slot);
 	struct call call;
 	__u64 end;
 
-	if (!t || !s)
+	if (!t)
 		return 0;
-	s->io.bytes = bytes;
-	s->io.dir = dir;
-	s->io.flags = 0;
-	s->io.source = IO_NONE;
+	t->io.bytes = bytes;
+	t->io.dir = dir;
+	t->io.flags = 0;
+	t->io.source = IO_NONE;
 	if (!(msg_flags & MSG_TRUNC)) {
 		if (known)
 			call = *known;
 		else
 			call_current(&call);
-		io_locate(&s->io, &call, t);
+		io_locate(&t->io, &call, t);
 	}
 	if (!c)
-		c = sock_first_io(sk, &s->io, bpf_get_current_pid_tgid() >> 32);
+		c = sock_first_io(sk, &t->io, bpf_get_current_pid_tgid() >> 32);
 	if (!c)
 		return 0;
 	if (c->transport == TRANSPORT_UDP)
-		s->io.flags = DATA_F_DATAGRAM;
+		t->io.flags = DATA_F_DATAGRAM;
 	end = sock_position(sk, c, dir, bytes);
 	if (known && c->transport == TRANSPORT_TCP)
 		end -= known->after;
-	return conn_io(c, t, s, slot, dir, end, c->transport == TRANSPORT_TCP);
+	return conn_io(c, t, dir, end, c->transport == TRANSPORT_TCP);
 }
 
 /* A call that failed moves no more messages: the next one begins its vector anew. */
@@ -108,7 +106,7 @@ static __always_inline void mmsg_over(void)
 
 /* The call's end on a socket: ret bytes or -errno. Bytes that stay in the socket are not looked at.
  */
-static __always_inline int sock_io(struct sock *sk, long ret, __u32 msg_flags, __u8 dir, __u8 slot,
+static __always_inline int sock_io(struct sock *sk, long ret, __u32 msg_flags, __u8 dir,
 				   const struct call *known)
 {
 	struct conn_state *c;
@@ -122,7 +120,7 @@ static __always_inline int sock_io(struct sock *sk, long ret, __u32 msg_flags, _
 		return 0;
 	c = conn_current(sk);
 	if (ret > 0)
-		return sock_bytes(sk, c, ret, msg_flags, dir, slot, known);
+		return sock_bytes(sk, c, ret, msg_flags, dir, known);
 	if (c && !(c->flags & CONN_CARRIES_TLS) && (ret || dir == DIR_IN))
 		io_mark(c, dir, ret ? DATA_F_RESET : DATA_F_EOF);
 	return 0;

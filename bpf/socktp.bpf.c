@@ -8,11 +8,11 @@
 SEC("?tp_btf/sock_send_length")
 int BPF_PROG(socktp_send, struct sock *sk, int ret, int flags)
 {
-	return sock_io(sk, ret, 0, DIR_OUT, SCRATCH_TCP_SEND, NULL);
+	return sock_io(sk, ret, 0, DIR_OUT, NULL);
 }
 
 SEC("?tp_btf/sock_recv_length")
 int BPF_PROG(socktp_recv, struct sock *sk, int ret, int flags)
 {
-	return sock_io(sk, ret, flags, DIR_IN, SCRATCH_TCP_RECV, NULL);
+	return sock_io(sk, ret, flags, DIR_IN, NULL);
 }

@@ -35,6 +35,23 @@ struct conn_state {
 };
 EVENT_ASSERT(sizeof(struct conn_state) <= 256, "a connection's state");
 
+/*
+ * One call on one socket, and the records to be written of it. Kept with the thread, whose call it
+ * is, so that the functions that work on it take scalars only and are verified once, not per
+ * caller.
+ */
+struct io {
+	__u64 base;  /* user address of the bytes, or of struct iovec entries */
+	__u64 bytes; /* moved by the call */
+	__u64 conn;
+	__u64 other_pos, other_ns; /* of the other direction */
+	__u32 segs;
+	__u8 source; /* enum io_source */
+	__u8 dir;
+	__u8 flags; /* enum data_flags */
+	__u8 pad;
+};
+
 /* One thread of a selected process. */
 struct thread_state {
 	__u64 read_conn;
@@ -50,7 +67,8 @@ struct thread_state {
 	__u32 read_turn;
 	__u32 reads;
 	__u16 switches;
-	__u16 flags; /* enum thread_flags, once seq is not 0 */
+	__u16 flags;  /* enum thread_flags, once seq is not 0 */
+	struct io io; /* of the call that it is in */
 };
 
 struct proc_state {
@@ -93,45 +111,24 @@ struct glob {
 struct stats {
 	__u64 drops[DROP_MAX];
 	__u64 counts[COUNT_MAX];
-	__u64 next_conn; /* this processor's part of connection ids */
 };
 
-/* Where scattered payload is put together; one slot per hook that may interrupt another. */
-enum scratch_slot {
-	SCRATCH_TCP_SEND,
-	SCRATCH_TCP_RECV,
-	SCRATCH_UNIX_SEND,
-	SCRATCH_UNIX_RECV,
-	SCRATCH_UDP_SEND,
-	SCRATCH_UDP_RECV,
-	SCRATCH_OTHER,
-	SCRATCH_SLOTS,
+/*
+ * Where scattered payload is put together. Where the kernel can be preempted so can programs (from
+ * 5.12 on trampolines, 6.0 uprobes, 7.0 tracepoints), and others run on the same processor then: a
+ * slot is one program's until it gives it back, and the next comer takes the next slot.
+ */
+#define SCRATCH_SLOTS 4
+
+struct scratch {
+	__u64 users;
+	__u64 skip;	/* io_gather(): bytes still to pass over */
+	__u32 gathered; /* io_gather(): bytes in it */
+	__u32 pad;
+	__u8 bytes[2 * PAYLOAD_MAX];
 };
 
 /* A turn that has been quiet for so long is told of by the periodic walk. */
 #define FLUSH_IDLE_NS 50000000ull
-
-/*
- * One call on one socket, and the record to be written of it. Kept in a map and named by its slot,
- * so that the functions that work on it take scalars only and are verified once, not per caller.
- */
-struct io {
-	__u64 base;  /* user address of the bytes, or of struct iovec entries */
-	__u64 bytes; /* moved by the call */
-	__u64 conn;
-	__u64 other_pos, other_ns; /* of the other direction */
-	__u64 skip;		   /* io_gather(): bytes still to pass over */
-	__u32 gathered;		   /* io_gather(): bytes in scratch */
-	__u32 segs;
-	__u8 source; /* enum io_source */
-	__u8 dir;
-	__u8 flags; /* enum data_flags */
-	__u8 pad[5];
-};
-
-struct scratch {
-	struct io io;
-	__u8 bytes[2 * PAYLOAD_MAX];
-};
 
 #endif

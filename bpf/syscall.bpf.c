@@ -84,7 +84,7 @@ static __always_inline int socket_mmsg(const struct call *call, long cnt, __u8 d
 			break;
 		one.arg2 = call->arg2 + i * MMSGHDR_SIZE;
 		one.after -= len;
-		sock_io(sk, len, flags, dir, SCRATCH_OTHER, &one);
+		sock_io(sk, len, flags, dir, &one);
 	}
 	if (cnt > MMSG_MAX)
 		count_drops(DROP_vector_end, cnt - MMSG_MAX);
@@ -108,7 +108,7 @@ static __always_inline int socket_call(const struct call *call, long ret)
 		/* either end may be the socket */
 		sk = fd_socket(call->arg1);
 		if (sk)
-			sock_io(sk, ret, 0, DIR_IN, SCRATCH_OTHER, call);
+			sock_io(sk, ret, 0, DIR_IN, call);
 		fd = call->arg3;
 		break;
 	default: break;
@@ -116,7 +116,7 @@ static __always_inline int socket_call(const struct call *call, long ret)
 	sk = fd_socket(fd);
 	if (!sk)
 		return 0;
-	return sock_io(sk, ret, dir == DIR_IN ? recv_flags(call) : 0, dir, SCRATCH_OTHER, call);
+	return sock_io(sk, ret, dir == DIR_IN ? recv_flags(call) : 0, dir, call);
 }
 
 SEC("?tp_btf/sys_exit")

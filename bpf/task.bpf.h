@@ -56,14 +56,11 @@ static __always_inline struct thread_state *thread_get(bool create)
 static __always_inline void count_full(void)
 {
 	struct thread_state *t = thread_get(false);
-	struct stats *s = stats_get();
 
 	if (t)
 		t->seq++;
-	if (!s)
-		return;
-	s->counts[COUNT_records]++;
-	s->drops[DROP_ring_full]++;
+	count(COUNT_records, 1);
+	count_drop(DROP_ring_full);
 }
 
 static __always_inline bool thread_is_new(void)

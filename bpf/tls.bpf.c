@@ -5,6 +5,19 @@
  */
 #include "io.bpf.h"
 
+/*
+ * From 6.13 on a program with 64 bytes of stack or more has them not on its task's stack but in one
+ * place for each processor (bpf_enable_priv_stack() in the kernel's verifier.c). Of other programs
+ * the kernel skips the run that comes while one is preempted, of uprobes it does not: one task goes
+ * on with what another has left in its variables. A program with a tail call, be it dead code, is
+ * exempt. Every uprobe begins with this.
+ */
+#define ON_TASK_STACK(ctx)                           \
+	do {                                         \
+		if (never)                           \
+			bpf_tail_call(ctx, NULL, 0); \
+	} while (0)
+
 static __always_inline int ssl_enter(__u64 ssl, __u64 buf, __u64 len)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
@@ -63,12 +76,11 @@ static __always_inline int ssl_leave(struct thread_state *t, long ret, __u8 dir)
 {
 	__u64 pid_tgid = bpf_get_current_pid_tgid();
 	struct tls_key key = { .ssl = t->ssl, .tgid = pid_tgid >> 32 };
-	struct scratch *s = scratch_get(SCRATCH_OTHER);
 	__u64 bytes = (__u32)ret;
 	struct conn_state *c;
 
 	t->ssl = 0;
-	if (ret <= 0 || !s)
+	if (ret <= 0)
 		return 0;
 	if (t->ssl_len && bpf_probe_read_user(&bytes, sizeof(bytes), (void *)t->ssl_len))
 		return 0;
@@ -79,12 +91,12 @@ static __always_inline int ssl_leave(struct thread_state *t, long ret, __u8 dir)
 		return 0;
 	if (!(c->flags & CONN_ANNOUNCED))
 		conn_announce(c, NULL, 0, 0);
-	s->io.base = t->ssl_buf;
-	s->io.bytes = bytes;
-	s->io.source = IO_BUF;
-	s->io.dir = dir;
-	s->io.flags = 0;
-	return conn_io(c, t, s, SCRATCH_OTHER, dir, c->pos[dir] + bytes, false);
+	t->io.base = t->ssl_buf;
+	t->io.bytes = bytes;
+	t->io.source = IO_BUF;
+	t->io.dir = dir;
+	t->io.flags = 0;
+	return conn_io(c, t, dir, c->pos[dir] + bytes, false);
 }
 
 static __always_inline int ssl_exit(struct pt_regs *ctx, __u8 dir)
@@ -99,24 +111,28 @@ static __always_inline int ssl_exit(struct pt_regs *ctx, __u8 dir)
 SEC("?uprobe")
 int BPF_KPROBE(ssl_read_enter, void *ssl, void *buf)
 {
+	ON_TASK_STACK(ctx);
 	return ssl_enter((__u64)ssl, (__u64)buf, 0);
 }
 
 SEC("?uprobe")
 int BPF_KPROBE(ssl_rw_ex_enter, void *ssl, void *buf, __u64 num, void *len)
 {
+	ON_TASK_STACK(ctx);
 	return ssl_enter((__u64)ssl, (__u64)buf, (__u64)len);
 }
 
 SEC("?uretprobe")
 int BPF_KRETPROBE(ssl_read_exit)
 {
+	ON_TASK_STACK(ctx);
 	return ssl_exit(ctx, DIR_IN);
 }
 
 SEC("?uretprobe")
 int BPF_KRETPROBE(ssl_write_exit)
 {
+	ON_TASK_STACK(ctx);
 	return ssl_exit(ctx, DIR_OUT);
 }
 
@@ -126,6 +142,7 @@ int BPF_KPROBE(ssl_free_enter, void *ssl)
 	struct tls_key key = { .ssl = (__u64)ssl, .tgid = bpf_get_current_pid_tgid() >> 32 };
 	struct conn_state *c = bpf_map_lookup_elem(&tls_streams, &key);
 
+	ON_TASK_STACK(ctx);
 	if (!c)
 		return 0;
 	conn_tell_end(c, 0, 0);

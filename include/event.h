@@ -164,13 +164,14 @@ struct event_exit {
 };
 
 /* Why the kernel side let something go; counted per processor in the map "drops". */
-#define KERNEL_DROPS(X)                                     \
-	X(ring_full)	   /* no room in the ring buffer */ \
-	X(conn_table_full) /* no state for a connection */  \
-	X(thread_table_full)                                \
-	X(proc_table_full)                                  \
-	X(fault)      /* payload not readable */            \
-	X(vector_end) /* messages of one sendmmsg or recvmmsg past those that are looked at */
+#define KERNEL_DROPS(X)                                                                           \
+	X(ring_full)	   /* no room in the ring buffer */                                       \
+	X(conn_table_full) /* no state for a connection */                                        \
+	X(thread_table_full)                                                                      \
+	X(proc_table_full)                                                                        \
+	X(fault)	 /* payload not readable */                                               \
+	X(vector_end)	 /* messages of one sendmmsg or recvmmsg past those that are looked at */ \
+	X(scratch_taken) /* scattered payload left out: no room to put it together */
 
 #define X(name) DROP_##name,
 enum kernel_drop { KERNEL_DROPS(X) DROP_MAX };

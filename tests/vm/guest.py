@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inside a guest: each capture backend against nginx and redis-server, and HTTPS and a change of what is
-traced with the first; one result line a cell.
+"""Inside a guest: each capture backend against nginx and redis-server; HTTPS, a change of what is traced,
+and HTTPS of several processes while the kernel preempts with the first; one result line a cell.
 
     guest.py NAME BACKEND...
 
@@ -22,6 +22,8 @@ from lib import CLIENT, SERVER, STATUS_ERROR, Fail, check, equal
 HTTP_REQUESTS = 20
 REDIS_COMMANDS = 20
 CERTIFICATE, KEY = "/test/cert.pem", "/test/key.pem"
+BUSY_CLIENTS, BUSY_REQUESTS = 3, 100
+PREEMPT = "/sys/kernel/debug/sched/preempt"
 TRIES = 3  # where the kernel skips runs of our programs: from 7.0 tracepoints can be interrupted
 
 
@@ -132,6 +134,58 @@ def https(env, kernel, capture, web):
     cell(name, check_https, t.spans, missed)
 
 
+def busy_client(port, number, go):
+    """A process with one connection, which begins when `go` says so. Its process id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        os.read(go, 1)
+        c = http.client.HTTPSConnection("localhost", port, context=ssl.create_default_context(cafile=CERTIFICATE))
+        for i in range(BUSY_REQUESTS):
+            c.request("GET", f"/busy/{number}/{i}")
+            equal(c.getresponse().read(), b"ok", "answer of nginx")
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
+def check_busy(spans, missed):
+    """Each request once, as what it is; of those that are missing the kernel has skipped a call."""
+    made = {f"/busy/{n}/{i}" for n in range(BUSY_CLIENTS) for i in range(BUSY_REQUESTS)}
+    for kind in (SERVER, CLIENT):
+        found = [s for s in spans if s.kind == kind and (s.path or "").startswith("/busy/")]
+        paths = {s.path for s in found}
+        check(paths <= made, f"requests that were not made, kind {kind}: {sorted(paths - made)[:5]}")
+        equal(len(found), len(paths), f"spans of kind {kind}, where each request has one")
+        check(len(made) - len(found) <= missed, f"{len(found)} of {len(made)} spans of kind {kind}, and {missed} runs skipped")
+        wrong = [s for s in found if spans.parent(s) and spans.parent(s).path != s.path]
+        check(not wrong, f"parents of other requests: {wrong[:5]}")
+
+
+def busy_https(env, kernel, capture, web):
+    """Programs are preempted, and other tasks come to the same probe on the same processor."""
+    name = f"vm/{kernel}/https of {BUSY_CLIENTS} processes"
+    if os.path.exists(PREEMPT):
+        with open(PREEMPT, "w") as f:
+            f.write("full")
+    for attempt in range(TRIES):
+        try:
+            go, start = os.pipe()
+            clients = [busy_client(web.tls_port, n, go) for n in range(BUSY_CLIENTS)]
+            t = env.trace(pids=web.pids + clients, args=["--capture", capture])
+            os.write(start, b"x" * BUSY_CLIENTS)
+            equal([os.waitpid(c, 0)[1] for c in clients], [0] * BUSY_CLIENTS, "exit status of the clients")
+            equal(t.finish(), 0, f"exit status of the tracer ({t.err()[-400:]})")
+            missed = missed_runs(t.err())
+            if holds(lambda spans: check_busy(spans, missed), t.spans):
+                break
+        except (Fail, OSError) as e:
+            print(f"FAIL {name}: " + "\n  ".join(str(e).splitlines()))
+            return
+    cell(name, lambda spans: check_busy(spans, missed), t.spans, 0)
+
+
 def source(agent, method, path, body=None):
     c = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=lib.PATIENCE)
     c.request(method, "/traces/sources" + path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
@@ -202,6 +256,7 @@ def main():
             backend(env, kernel, capture, web, server)
         https(env, kernel, captures[0], web)
         changed(env, kernel, captures[0], web)
+        busy_https(env, kernel, captures[0], web)
     finally:
         env.close()
 
