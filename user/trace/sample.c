@@ -7,6 +7,7 @@
 #include "core/glob.h"
 #include "trace/tail.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <xxhash.h>
@@ -37,8 +38,9 @@ struct sampler {
 	uint64_t threshold; /* of SAMPLE_RATIO; of SAMPLE_RATE as the traffic wants it */
 	uint64_t now_ns;
 	uint64_t second_ns;	    /* SAMPLE_RATE: when this second began */
-	uint64_t traces, kept;	    /* in it */
+	uint64_t traces;	    /* in it */
 	double per_s;		    /* traces, smoothed */
+	double left;		    /* that may be kept now: at most a second's */
 	struct decision *decisions; /* SAMPLE_RATE, SAMPLE_TAIL */
 	struct assemble *assemble;  /* SAMPLE_TAIL */
 	struct tail *tail;
@@ -92,7 +94,8 @@ static struct decision *decision_add(struct sampler *s, uint64_t hash, uint64_t 
 
 /* ---- the head ----------------------------------------------------------------------------- */
 
-/* As many a second as are wanted: a ratio that fits the last second, and a hard limit. */
+/* As many a second as are wanted: a ratio that fits the last second, and a hard limit, whose
+ * rejects no span stands for. */
 static uint64_t rate_threshold(struct sampler *s, const struct span *sp)
 {
 	uint64_t hash = id_hash(&sp->trace_id);
@@ -104,23 +107,31 @@ static uint64_t rate_threshold(struct sampler *s, const struct span *sp)
 	d = decision_add(s, hash, s->threshold);
 	if (trace_randomness(&sp->trace_id, sp->trace_state) < s->threshold)
 		return d->threshold;
-	if ((double)s->kept >= s->cfg.traces_per_s)
+	if (s->left < 1)
 		d->threshold = THRESHOLD_ALL;
 	else
-		s->kept++;
+		s->left--;
 	return d->threshold;
 }
 
-static void rate_tick(struct sampler *s)
+/* So far below the limit that chance alone seldom reaches it: by one standard deviation. */
+static double rate_aim(double limit)
+{
+	return MAX(limit - sqrt(limit), limit / 2);
+}
+
+static void rate_tick(struct sampler *s, uint64_t before_ns)
 {
 	double seconds = (double)(s->now_ns - s->second_ns) / NS_PER_S, now;
 
+	s->left = MIN(s->left + s->cfg.traces_per_s * (double)(s->now_ns - before_ns) / NS_PER_S,
+		      MAX(s->cfg.traces_per_s, 1));
 	if (seconds < 1)
 		return;
 	now = (double)s->traces / seconds;
 	s->per_s = now > s->per_s ? now : s->per_s * 0.8 + now * 0.2;
-	s->threshold = s->per_s > 0 ? threshold_of(s->cfg.traces_per_s / s->per_s) : 0;
-	s->traces = s->kept = 0;
+	s->threshold = s->per_s > 0 ? threshold_of(rate_aim(s->cfg.traces_per_s) / s->per_s) : 0;
+	s->traces = 0;
 	s->second_ns = s->now_ns;
 }
 
@@ -276,6 +287,7 @@ struct sampler *sampler_new(const struct sample_cfg *cfg, struct span_sink tail)
 	pthread_mutex_init(&s->lock, NULL);
 	if (s->cfg.traces_per_s <= 0)
 		s->cfg.traces_per_s = DEFAULT_TRACES_PER_S;
+	s->left = MAX(s->cfg.traces_per_s, 1);
 	if (!s->cfg.tail_bytes)
 		s->cfg.tail_bytes = DEFAULT_TAIL_BYTES;
 	if (!s->cfg.max_wait_ns)
@@ -350,12 +362,15 @@ void sampler_push(struct sampler *s, const struct span *sp, struct span_sink out
 
 void sampler_tick(struct sampler *s, uint64_t now_ns)
 {
+	uint64_t before_ns;
+
 	pthread_mutex_lock(&s->lock);
+	before_ns = s->now_ns ? s->now_ns : now_ns;
 	s->now_ns = now_ns;
 	if (!s->second_ns)
 		s->second_ns = now_ns;
 	if (s->cfg.how == SAMPLE_RATE)
-		rate_tick(s);
+		rate_tick(s, before_ns);
 	if (s->assemble) {
 		assemble_tick(s->assemble, now_ns);
 		tail_tick(s->tail, now_ns);

@@ -205,6 +205,36 @@ static void a_rate_is_a_hard_limit_and_traces_stay_whole(void **state)
 	sampler_free(s);
 }
 
+/* 300 traces a second against 50, told the time a little late: the first second's alone are more
+ * than the kept ones stand for. */
+static void what_a_rate_keeps_stands_for_all(void **state)
+{
+	const struct sample_cfg cfg = { .how = SAMPLE_RATE, .traces_per_s = 50 };
+	struct got got = { 0 };
+	struct sampler *s = sampler_new(&cfg, (struct span_sink){ 0 });
+	uint64_t second = 0, kept = 0, told_ns = NS_PER_S;
+
+	sampler_tick(s, told_ns);
+	for (uint64_t i = 0; i < 60 * 300; i++) {
+		struct span sp = span_of(20000 + i, "GET /", 1000);
+		uint64_t now_ns = NS_PER_S + i * NS_PER_S / 300;
+
+		if (now_ns - told_ns > 230 * NS_PER_MS) {
+			told_ns = now_ns;
+			sampler_tick(s, told_ns);
+		}
+		if (now_ns / NS_PER_S != second) {
+			assert_true(got.spans - kept <= 2 * 50); /* a second's, and what was left */
+			second = now_ns / NS_PER_S;
+			kept = got.spans;
+		}
+		sampler_push(s, &sp, (struct span_sink){ &got, count });
+	}
+	assert_true(got.spans <= 61 * 50);
+	assert_in_range((uint64_t)got.adjusted, 17100, 18500); /* of 17,700 after that second */
+	sampler_free(s);
+}
+
 /* Seconds of traffic: 300 traces each of two operations and 2 of a rare one. */
 static void traffic(struct sampler *s, uint64_t from_s, uint64_t to_s)
 {
@@ -417,6 +447,7 @@ int main(void)
 		cmocka_unit_test(never_and_an_unsampled_caller_are_a_no),
 		cmocka_unit_test(a_rule_for_a_service_goes_first),
 		cmocka_unit_test(a_rate_is_a_hard_limit_and_traces_stay_whole),
+		cmocka_unit_test(what_a_rate_keeps_stands_for_all),
 		cmocka_unit_test(the_tail_keeps_errors_slow_ones_and_fair_shares),
 		cmocka_unit_test(late_spans_follow_the_decision),
 		cmocka_unit_test(late_spans_follow_one_of_many_decisions),
