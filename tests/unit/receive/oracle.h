@@ -240,6 +240,19 @@ static inline void same_span(const struct span *got, const Otlp__Span *want)
 	}
 }
 
+/* A service.name that says nothing has a word in its place. */
+static inline bool is_replaced(const struct attr *got, const Otlp__KeyValue *want)
+{
+	const Otlp__AnyValue *v = want->value;
+	bool text = v && v->value_case == OTLP__ANY_VALUE__VALUE_STRING_VALUE;
+
+	return str_eq(got->key, STR("service.name")) && same_text(got->key, want->key) &&
+	       got->value.type == VALUE_STR && str_eq(got->value.str, STR("unknown_service")) &&
+	       (text ? !*v->string_value
+		     : !v || v->value_case == OTLP__ANY_VALUE__VALUE__NOT_SET ||
+				v->value_case == OTLP__ANY_VALUE__VALUE_BOOL_VALUE);
+}
+
 static inline void same_origin(const struct span *got, const Otlp__ResourceSpans *rs,
 			       const Otlp__ScopeSpans *ss)
 {
@@ -251,7 +264,8 @@ static inline void same_origin(const struct span *got, const Otlp__ResourceSpans
 	/* one more where there was no service.name */
 	SAME(r->service.len && (r->attrs.cnt == cnt || r->attrs.cnt == cnt + 1));
 	for (size_t i = 0; i < cnt; i++)
-		same_pair(&r->attrs.item[i], rs->resource->attributes[i]);
+		if (!is_replaced(&r->attrs.item[i], rs->resource->attributes[i]))
+			same_pair(&r->attrs.item[i], rs->resource->attributes[i]);
 	if (!ss->scope)
 		return;
 	SAME(same_text(got->scope->name, ss->scope->name));
