@@ -363,6 +363,7 @@ static void take_complete(struct together *t, struct stitch *s)
 	}
 	s->rows = kept;
 	t->b.traces = traces;
+	t->b.rows = t->first[traces]; /* fewer than counted where a bad body names a trace twice */
 	for (uint32_t i = 0; i < traces; i++)
 		fill_trace(t, s, i);
 }
